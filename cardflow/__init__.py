@@ -1,0 +1,1 @@
+"""Cardflow's core: what the workflows, the activities and the two doors share."""
