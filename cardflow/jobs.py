@@ -38,7 +38,9 @@ class Outcome(StrEnum):
     CARD_FAILED = "card_failed"  # the module or the card answered with an error
     KEY_MISSING = "key_missing"  # the lane's key is not on the card any more
     CERTIFICATE_MISMATCH = "certificate_mismatch"  # the certificate is not for the lane's key
-    VISIT_OVER = "visit_over"  # the follow-up came after the helper had ended: a new click is needed
+    VISIT_OVER = (
+        "visit_over"  # the follow-up came after the helper had ended: a new click is needed
+    )
 
 
 @dataclass(frozen=True)
@@ -218,4 +220,9 @@ class JobResult:
 
 def write_message(nonce_hex: str, certificate_sha256: bytes, token_serial: str) -> bytes:
     """Return the bytes that the new key signs to prove what was written where."""
-    return b"cardflow-write-v1\0" + bytes.fromhex(nonce_hex) + certificate_sha256 + token_serial.encode()
+    return (
+        b"cardflow-write-v1\0"
+        + bytes.fromhex(nonce_hex)
+        + certificate_sha256
+        + token_serial.encode()
+    )
