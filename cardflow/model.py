@@ -223,7 +223,7 @@ class CertificateOnCard:
     not_after: datetime
     has_key: bool
     profile: str = ""
-    policy_version: int = 0
+    key_type: str = ""
 
 
 # One update
