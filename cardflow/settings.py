@@ -1,0 +1,232 @@
+"""What an installation decides: one frozen object, read once, every setting described.
+
+A setting comes from the environment (``CARDFLOW_`` and its name in capitals), else from
+``cardflow.toml`` in the state directory, else from the default. Secrets are never settings:
+settings name the files that hold them. Relative paths start at the state directory.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from tomllib import TOMLDecodeError
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from cardflow.errors import Refused
+
+PREFIX = "CARDFLOW_"
+SETTINGS_FILE = "cardflow.toml"
+
+
+class Environment(StrEnum):
+    """What the installation is for."""
+
+    DEMO = "demo"
+    PRODUCTION = "production"
+
+
+def _absolute(path: object) -> Path:
+    return Path(str(path)).expanduser().absolute()
+
+
+def _under_state(path: object, info: ValidationInfo) -> Path:
+    return Path(info.data.get("state_dir", ".")) / Path(str(path)).expanduser()
+
+
+def _or_sqlite(url: object, info: ValidationInfo) -> object:
+    return url or f"sqlite+aiosqlite:///{info.data.get('state_dir', '.')}/cardflow.db"
+
+
+StatePath = Annotated[Path, BeforeValidator(_under_state)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting of Cardflow."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", validate_default=True
+    )
+
+    state_dir: Annotated[Path, BeforeValidator(_absolute)] = Field(
+        Path("var"), description="Where everything that must last is kept."
+    )
+    environment: Environment = Field(
+        Environment.DEMO, description="`production` refuses everything made for trying out."
+    )
+    organisation: str = Field("Example Organisation", description="Shown on pages and forms.")
+    default_language: Literal["en", "de"] = Field(
+        "en", description="Used where a person has chosen no language."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least severe log line that is written."
+    )
+
+    database_url: Annotated[str, BeforeValidator(_or_sqlite)] = Field(
+        "",
+        repr=False,
+        description="SQLAlchemy URL, `sqlite+aiosqlite:` or `postgresql+psycopg:`; default: SQLite "
+        "in the state directory. A password goes into libpq's `?passfile=`.",
+    )
+    document_dir: StatePath = Field(Path("documents"), description="The write-once document store.")
+    upload_limit_bytes: int = Field(
+        20 * 1024 * 1024, ge=1024, description="The largest upload that is accepted."
+    )
+    clamd_address: str | None = Field(
+        None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
+    )
+
+    public_url: str = Field(
+        "http://localhost:8000",
+        pattern=r"^https?://[^/]+$",
+        description="Where people reach the API; links, CRL and OCSP addresses start with it.",
+    )
+    api_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    api_port: Port = Field(8000, description="Port the API listens on.")
+    session_idle_hours: int = Field(1, ge=1, description="A session unused this long ends.")
+    session_absolute_hours: int = Field(12, ge=1, description="A session this old ends.")
+
+    door_url: str = Field(
+        "https://localhost:8443",
+        pattern=r"^https://[^/]+$",
+        description="Where agents reach the agent door.",
+    )
+    door_host: str = Field("127.0.0.1", description="Address the agent door listens on.")
+    door_port: Port = Field(8443, description="Port the agent door listens on, TLS only.")
+    door_certificate_file: StatePath = Field(
+        Path("secrets/door.pem"), description="The agent door's TLS certificate chain, PEM."
+    )
+    door_key_file: StatePath = Field(
+        Path("secrets/door-key.pem"), description="The agent door's TLS key, PEM."
+    )
+    door_root_file: StatePath = Field(
+        Path("secrets/door-root.pem"),
+        description="The TLS root that agents pin at enrolment, PEM.",
+    )
+    agent_visit_seconds: int = Field(
+        300, ge=30, le=3600, description="A visit without a PIN ends after this time."
+    )
+    agent_hold_seconds: int = Field(
+        30, ge=0, le=300, description="How long an agent keeps a visit's login for its next job."
+    )
+    pinentry: Path | None = Field(
+        None, description="PIN prompt given to the agent that `cardflow up` starts."
+    )
+
+    temporal_address: str = Field(
+        "127.0.0.1:7233", pattern=r"^.+:\d+$", description="host:port of Temporal."
+    )
+    temporal_namespace: str = Field("cardflow", description="Cardflow's namespace in Temporal.")
+    temporal_task_queue: str = Field("cardflow", description="The worker's task queue.")
+    temporal_ui_port: Port = Field(
+        8233, description="Port of Temporal's pages, for the server that `cardflow up` starts."
+    )
+    temporal_root_file: StatePath | None = Field(
+        None, description="Root certificate of Temporal's TLS, PEM; turns TLS on."
+    )
+    temporal_certificate_file: StatePath | None = Field(
+        None, description="Our TLS certificate for Temporal, PEM."
+    )
+    temporal_key_file: StatePath | None = Field(
+        None, description="The key of our TLS certificate for Temporal, PEM."
+    )
+    worker_metrics_host: str = Field(
+        "127.0.0.1", description="Address of the worker's Prometheus metrics."
+    )
+    worker_metrics_port: Port = Field(9300, description="Port of the worker's metrics.")
+
+    codec_key_file: StatePath = Field(
+        Path("secrets/codec.json"),
+        description="Key ring that encrypts what workflows store in Temporal.",
+    )
+    sealing_key_file: StatePath = Field(
+        Path("secrets/sealing.json"),
+        description="Key ring that seals Temporal's task tokens for agents.",
+    )
+    qr_key_file: StatePath = Field(
+        Path("secrets/qr.json"), description="Key ring of the codes printed on forms."
+    )
+    decision_root_file: StatePath = Field(
+        Path("secrets/decision-root.pem"),
+        description="Public key, Ed25519 PEM, that open updates trust for decisions.",
+    )
+    decision_key_file: StatePath = Field(
+        Path("secrets/decision-key.pem"), description="Key, Ed25519 PEM, that signs decisions."
+    )
+    decision_certificate_file: StatePath = Field(
+        Path("secrets/decision.pem"),
+        description="Certificate of the decision key, signed by the decision root, PEM.",
+    )
+    job_key_file: StatePath = Field(
+        Path("secrets/job-key.pem"),
+        description="Key, Ed25519 PEM, that signs jobs; agents pin it at enrolment.",
+    )
+    ca_dir: StatePath = Field(Path("ca"), description="The embedded CA's directory.")
+    ca_passphrase_file: StatePath = Field(
+        Path("secrets/ca-passphrase"), description="Opens the embedded CA's issuing key."
+    )
+
+    smtp_host: str = Field("127.0.0.1", description="Mail relay.")
+    smtp_port: Port = Field(1025, description="The mail relay's port.")
+    smtp_starttls: bool = Field(
+        default=False, description="Whether the connection to the mail relay must be encrypted."
+    )
+    smtp_user: str = Field("", description="Account at the mail relay; empty: none is needed.")
+    smtp_password_file: StatePath | None = Field(
+        None, description="The password at the mail relay."
+    )
+    mail_sender: str = Field(
+        "Cardflow <cardflow@localhost>", description="The sender's address of every mail."
+    )
+    catcher_port: Port = Field(
+        8025, description="Port of the mail catcher's page that `cardflow up` starts."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the caller passes it
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the caller passes it
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the strongest first."""
+        given = init_settings().get("state_dir") or env_settings().get("state_dir") or "var"
+        file = Path(str(given)) / SETTINGS_FILE
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+
+def load_settings(state_dir: Path | None = None) -> Settings:
+    """Return the settings, or refuse with every reason at once why Cardflow must not start."""
+    from cardflow.startup import objections  # it imports this module
+
+    chosen = {} if state_dir is None else {"state_dir": state_dir}
+    try:
+        settings = Settings(**chosen)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise Refused(*_readable(error)) from None
+    except TOMLDecodeError as error:
+        raise Refused(f"{SETTINGS_FILE} is not TOML: {error}") from None
+    if found := objections(settings):
+        raise Refused(*found)
+    return settings
+
+
+def _readable(error: ValidationError) -> list[str]:
+    # The value stays out of the message: somebody may have put a password where none belongs.
+    return [
+        f"{setting_name(str(problem['loc'][0]))}: {problem['msg'].lower()}"
+        for problem in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def setting_name(field: str) -> str:
+    """Return the name under which a setting is given in the environment."""
+    return PREFIX + field.upper()

@@ -1,0 +1,109 @@
+"""Whether Cardflow may start with the settings it was given: every objection at once."""
+
+import logging
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cardflow.secret_files import is_demo
+from cardflow.settings import Environment, Settings, setting_name
+
+SECRET_FILES = (
+    "codec_key_file",
+    "sealing_key_file",
+    "qr_key_file",
+    "decision_key_file",
+    "job_key_file",
+    "door_key_file",
+    "ca_passphrase_file",
+    "smtp_password_file",
+    "temporal_key_file",
+)
+NEVER_DEMO = (*SECRET_FILES, "decision_root_file", "door_root_file", "ca_dir", "pinentry")
+
+log = logging.getLogger(__name__)
+
+
+def objections(settings: Settings) -> list[str]:
+    """Return every reason, with its remedy, why these settings must not be started with."""
+    found = [*_about_addresses(settings), *_about_open_files(settings)]
+    if settings.environment is Environment.PRODUCTION:
+        found += [*_about_production(settings), *_about_demo_secrets(settings)]
+        _warn(settings)
+    return found
+
+
+def _about_addresses(settings: Settings) -> list[str]:
+    found = []
+    url = urlsplit(settings.public_url)
+    if url.scheme == "http" and not _is_local(url.hostname or ""):
+        found.append(
+            _objection("public_url", "it is plain HTTP to another machine", "give an https:// URL")
+        )
+    if settings.environment is Environment.DEMO:
+        found += [
+            _objection(field, "the demo listens on this machine only", "give 127.0.0.1")
+            for field in ("api_host", "door_host", "worker_metrics_host")
+            if not _is_local(getattr(settings, field))
+        ]
+    return found
+
+
+def _about_open_files(settings: Settings) -> list[str]:
+    return [
+        _objection(field, f"{path} is open to other accounts", f"run: chmod 600 {path}")
+        for field in SECRET_FILES
+        if (path := _path(settings, field)) and path.exists() and path.stat().st_mode & 0o077
+    ]
+
+
+def _about_production(settings: Settings) -> list[str]:
+    found = []
+    if settings.public_url.startswith("http:"):
+        found.append(_objection("public_url", "it is plain HTTP", "give an https:// URL"))
+    if not settings.codec_key_file.exists():
+        reason = f"{settings.codec_key_file} is missing, so history would be readable"
+        found.append(_objection("codec_key_file", reason, "make a key ring (see docs/production)"))
+    if urlsplit(settings.database_url).password:
+        found.append(
+            _objection("database_url", "it holds a password", "move it to a file for ?passfile=")
+        )
+    if not settings.smtp_starttls and not _is_local(settings.smtp_host):
+        found.append(
+            _objection(
+                "smtp_starttls", "mail would travel in clear", "set it, or use a local relay"
+            )
+        )
+    return found
+
+
+def _about_demo_secrets(settings: Settings) -> list[str]:
+    return [
+        _objection(field, f"{path} was made for trying out", "make one for this installation")
+        for field in NEVER_DEMO
+        if (path := _path(settings, field)) and is_demo(path)
+    ]
+
+
+def _warn(settings: Settings) -> None:
+    if settings.database_url.startswith("sqlite"):
+        log.warning(
+            "%s: SQLite serves one machine only; use PostgreSQL for more than one API or worker",
+            setting_name("database_url"),
+        )
+
+
+def _path(settings: Settings, field: str) -> Path | None:
+    path: Path | None = getattr(settings, field)
+    return path
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _objection(field: str, reason: str, remedy: str) -> str:
+    return f"{setting_name(field)}: {reason}; {remedy}"
