@@ -1,0 +1,114 @@
+"""Who is asking: a session cookie or a bearer token, told apart and looked up in one place."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.authorize import Caller, Permission, authorize
+from api.problems import Problem
+from api.state import State, state_of
+from cardflow.db.register_identity import SignIn, signed_in_by_api_token, signed_in_by_session
+from cardflow.decisions import utc_now
+from cardflow.model import Role
+from cardflow.settings import Settings
+
+SESSION_PREFIX = "cfs_"
+API_TOKEN_PREFIX = "cft_"  # noqa: S105 a prefix, not a token
+LONGEST_TOKEN = 100
+
+
+def new_token(prefix: str) -> str:
+    """Return a token of 256 random bits."""
+    return prefix + secrets.token_urlsafe(32)
+
+
+def token_digest(token: str) -> str:
+    """Return what is kept of a token; it is random, so a plain hash cannot be guessed back."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def cookie_name(settings: Settings) -> str:
+    """Return the session cookie's name; the prefix makes browsers insist on Secure and one host."""
+    return "__Host-cardflow" if is_https(settings) else "cardflow"
+
+
+def is_https(settings: Settings) -> bool:
+    """Tell whether people reach us by HTTPS."""
+    return settings.public_url.startswith("https:")
+
+
+async def signed_in(request: Request) -> Caller:
+    """Return who is asking, or raise Problem 401; looked up once per request."""
+    known = getattr(request.state, "caller", None)
+    if isinstance(known, Caller):
+        return known
+    caller = await _identify(state_of(request), _token(request))
+    request.state.caller = caller
+    return caller
+
+
+SignedIn = Annotated[Caller, Depends(signed_in)]
+
+
+class Requirement:
+    """A route's declared permission; as a dependency it yields the caller who has it."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def __call__(self, caller: SignedIn) -> Caller:
+        """Return the caller, or raise Problem 403."""
+        if caller.must_change_password and self.permission is not Permission.OWN_ACCOUNT:
+            detail = "change your password first: PUT /api/v1/me/password"
+            raise Problem(403, detail, slug="password-change-needed")
+        authorize(caller, self.permission)
+        return caller
+
+
+def may(permission: Permission) -> Requirement:
+    """Return the dependency of a route that needs ``permission``: ``Depends(may(...))``."""
+    return Requirement(permission)
+
+
+def anybody() -> None:
+    """Declare that a route is open to everybody: ``dependencies=[Depends(anybody)]``."""
+
+
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if scheme:
+        return ""
+    return request.cookies.get(cookie_name(state_of(request).settings), "")
+
+
+async def _identify(state: State, token: str) -> Caller:
+    found = await _look_up(state, token) if 0 < len(token) <= LONGEST_TOKEN else None
+    if found is None:
+        detail = "sign in first: POST /api/v1/session"
+        raise Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})
+    return Caller(
+        id=found.person.id,
+        login=found.person.login,
+        name=found.person.name,
+        roles=frozenset(Role(role) for role in found.roles),
+        language=found.person.language,
+        must_change_password=found.person.must_change_password and not found.by_api_token,
+        token_sha256=token_digest(token),
+        by_api_token=found.by_api_token,
+    )
+
+
+async def _look_up(state: State, token: str) -> SignIn | None:
+    digest, now = token_digest(token), utc_now()
+    async with state.sessions.begin() as session:
+        if token.startswith(API_TOKEN_PREFIX):
+            return await signed_in_by_api_token(session, digest, now=now)
+        if token.startswith(SESSION_PREFIX):
+            idle = timedelta(hours=state.settings.session_idle_hours)
+            return await signed_in_by_session(session, digest, now=now, idle=idle)
+    return None

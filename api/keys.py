@@ -1,0 +1,69 @@
+"""The secrets that the API works with, read once from the files that settings name."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+
+from cardflow.decisions import Signer, root_hex
+from cardflow.errors import Refused
+from cardflow.key_ring import KeyRing
+from cardflow.secret_files import read_secret
+from cardflow.settings import Settings
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the API signs and seals with."""
+
+    signer: Signer = field(repr=False)
+    decision_root: str  # raw public key, hex: goes into every update's input
+    job_key: Ed25519PrivateKey = field(repr=False)
+    sealing: KeyRing = field(repr=False)
+    qr: KeyRing = field(repr=False)
+
+
+def load_keys(settings: Settings) -> Keys:
+    """Return every key, or refuse with the file that is missing or wrong."""
+    certificate = _certificate(settings.decision_certificate_file)
+    key = _private_key(settings.decision_key_file)
+    if certificate.public_key() != key.public_key():
+        raise Refused(f"{settings.decision_certificate_file} is not for the decision key")
+    return Keys(
+        signer=Signer(key, certificate),
+        decision_root=root_hex(_public_key(settings.decision_root_file)),
+        job_key=_private_key(settings.job_key_file),
+        sealing=KeyRing.load(settings.sealing_key_file),
+        qr=KeyRing.load(settings.qr_key_file),
+    )
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(read_secret(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # The cause may quote the file.
+        raise Refused(f"{path} holds no readable key; make it anew or restore it") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Refused(f"{path} holds a key of another kind than Ed25519")
+    return key
+
+
+def _public_key(path: Path) -> Ed25519PublicKey:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise Refused(f"{path} holds no readable public key; restore it") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise Refused(f"{path} holds a key of another kind than Ed25519")
+    return key
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} holds no readable certificate; restore it") from error

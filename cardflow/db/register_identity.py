@@ -1,0 +1,140 @@
+"""Queries about who somebody is: people, sign-ins and API tokens."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from cardflow.db.tables import ApiToken, IdempotentAnswer, Person, Session
+from cardflow.errors import Refused
+from cardflow.model import Role, new_id
+from cardflow.passwords import hash_password
+
+SEEN_EVERY = timedelta(minutes=1)  # writing at each request would turn every read into a write
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A session or an API token that is still good, and whose it is."""
+
+    person: Person
+    roles: tuple[str, ...]
+    by_api_token: bool
+
+
+async def person_by_login(session: AsyncSession, login: str) -> Person | None:
+    """Return the person with this login."""
+    return (await session.scalars(select(Person).where(col(Person.login) == login))).one_or_none()
+
+
+async def find_person(session: AsyncSession, person_id: str) -> Person | None:
+    """Return the person."""
+    return await session.get(Person, person_id)
+
+
+async def list_people(
+    session: AsyncSession, *, after: str, limit: int, search: str = ""
+) -> list[Person]:
+    """Return people in the order they were entered, those after ``after`` only."""
+    query = select(Person).where(col(Person.id) > after).order_by(col(Person.id)).limit(limit)
+    if search:
+        query = query.where(_about(search))
+    return list((await session.scalars(query)).all())
+
+
+def _about(search: str) -> ColumnElement[bool]:
+    columns = (Person.login, Person.name, Person.email)
+    return or_(*(col(column).icontains(search, autoescape=True) for column in columns))
+
+
+async def create_first_admin(
+    session: AsyncSession, *, login: str, name: str, password: str, now: datetime
+) -> Person:
+    """Leave the installation's first administrator; refused where people are registered."""
+    if (await session.scalars(select(Person).limit(1))).first():
+        raise Refused("people are registered already; an administrator adds others")
+    person = Person(
+        id=new_id(),
+        login=login,
+        name=name,
+        roles=[Role.ADMIN],
+        password_hash=hash_password(password),
+        created_at=now,
+    )
+    session.add(person)
+    await session.flush()
+    return person
+
+
+async def open_session(
+    session: AsyncSession, person_id: str, token_sha256: str, *, now: datetime, until: datetime
+) -> None:
+    """Leave a sign-in that ends at ``until``, or earlier when it is not used."""
+    row = Session(
+        token_sha256=token_sha256,
+        person_id=person_id,
+        created_at=now,
+        seen_at=now,
+        expires_at=until,
+    )
+    session.add(row)
+    await session.flush()
+
+
+async def signed_in_by_session(
+    session: AsyncSession, token_sha256: str, *, now: datetime, idle: timedelta
+) -> SignIn | None:
+    """Return whose sign-in this is, unless it is over or its person is disabled."""
+    row = await session.get(Session, token_sha256)
+    if row is None or row.expires_at <= now or row.seen_at + idle <= now:
+        return None
+    person = await session.get(Person, row.person_id)
+    if person is None or not person.active:
+        return None
+    if row.seen_at + SEEN_EVERY <= now:
+        row.seen_at = now
+    return SignIn(person, tuple(person.roles), by_api_token=False)
+
+
+async def signed_in_by_api_token(
+    session: AsyncSession, token_sha256: str, *, now: datetime
+) -> SignIn | None:
+    """Return whose API token this is; it can do no more than its person still can."""
+    query = select(ApiToken).where(col(ApiToken.token_sha256) == token_sha256)
+    row = (await session.scalars(query)).one_or_none()
+    if row is None or row.revoked_at or row.expires_at <= now:
+        return None
+    person = await session.get(Person, row.person_id)
+    if person is None or not person.active:
+        return None
+    if row.used_at is None or row.used_at + SEEN_EVERY <= now:
+        row.used_at = now
+    roles = tuple(role for role in row.roles if role in person.roles)
+    return SignIn(person, roles, by_api_token=True)
+
+
+async def close_session(session: AsyncSession, token_sha256: str) -> None:
+    """End one sign-in."""
+    await session.execute(delete(Session).where(col(Session.token_sha256) == token_sha256))
+
+
+async def close_sessions_of(session: AsyncSession, person_id: str, *, but: str = "") -> None:
+    """End every sign-in of a person, except ``but``."""
+    mine = col(Session.person_id) == person_id
+    await session.execute(delete(Session).where(mine, col(Session.token_sha256) != but))
+
+
+async def list_api_tokens(session: AsyncSession, person_id: str) -> list[ApiToken]:
+    """Return a person's API tokens, the revoked ones too."""
+    query = select(ApiToken).where(col(ApiToken.person_id) == person_id).order_by(col(ApiToken.id))
+    return list((await session.scalars(query)).all())
+
+
+async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: timedelta) -> None:
+    """Remove ended sign-ins, and answers that nobody repeats a request for any more."""
+    over = or_(col(Session.expires_at) <= now, col(Session.seen_at) <= now - idle)
+    await session.execute(delete(Session).where(over))
+    old = col(IdempotentAnswer.recorded_at) <= now - timedelta(hours=24)
+    await session.execute(delete(IdempotentAnswer).where(old))
