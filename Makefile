@@ -1,0 +1,51 @@
+# Cardflow. `make demo` shows a whole card update; `make test` proves it; `make help` lists the rest.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest -q
+FAST := not (softhsm or tpm2 or temporal or openssl or e2e or slow)
+export PYTHONPATH := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench
+
+help: ## Say what each target does
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: ## Install what the demo needs: Debian packages when missing, .venv from requirements.lock
+	@scripts/setup.sh demo
+
+setup-tests: setup
+	@scripts/setup.sh tests
+
+demo: setup ## Run one complete card update on real components and print the proofs
+	@$(PYTHON) -m cli demo
+
+demo-broken: setup ## The same with another certificate swapped in: must fail
+	@$(PYTHON) -m cli demo --broken
+
+run: setup ## Start everything and stay up; Ctrl-C stops it, starting again goes on
+	@$(PYTHON) -m cli up
+
+test: setup-tests ## All tests but the slow ones
+	@$(PYTEST) -n 2 --dist loadgroup -m "not slow"
+
+test-fast: setup ## Tests that need no real component
+	@$(PYTEST) -m "$(FAST)"
+
+test-all: setup-tests ## Every test
+	@$(PYTEST) -n 2 --dist loadgroup
+
+check: setup ## Format, lint, types, import contracts, spelling
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy .
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+
+fmt: setup ## Format, and mend what the linter can mend
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+bench: setup-tests ## Measure, beside a yardstick in the same run
+	@for script in benchmarks/*.py; do $(PYTHON) "$$script" || exit 1; done
