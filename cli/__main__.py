@@ -1,0 +1,38 @@
+"""`cardflow`, also `python -m cli`: everything that people do, from a terminal."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+
+from cardflow.errors import CardflowError
+from cli import agents, audit, ca, cards, decide, people, policy, sign_in, updates
+from cli.output import say
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+app = App(
+    name="cardflow",
+    help="Card updates from the first click to the verified certificate on the card.",
+    help_format="markdown",
+    result_action="return_value",
+)
+sign_in.add_to(app)
+for part in (ca, policy, people, cards, agents, updates, decide, audit):
+    app.command(part.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the process's exit code."""
+    try:
+        answer = app(arguments)
+    except CardflowError as error:
+        say(f"✗ {error}")
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return answer if isinstance(answer, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
