@@ -1,0 +1,180 @@
+"""The demo's own secrets: made on this machine, marked as such, refused by production."""
+
+import ipaddress
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from cardflow.decisions import issue_signer
+from cardflow.errors import Refused
+from cardflow.key_ring import KeyRing
+from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
+from cardflow.settings import Environment, Settings
+
+RENEW_BEFORE = timedelta(days=30)
+HERE = (
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    x509.IPAddress(ipaddress.ip_address("::1")),
+)
+HERE_ONLY = (  # RFC 5280 4.2.1.10: the root can vouch for this machine's own names and no others
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_network("127.0.0.0/8")),
+    x509.IPAddress(ipaddress.ip_network("::1/128")),
+)
+PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+
+
+def make_local_secrets(settings: Settings) -> None:
+    """Leave every secret that the demo needs in its file; what is there already stays.
+
+    Certificates near their end are made anew, so an old demo starts again.
+    """
+    if settings.environment is Environment.PRODUCTION:
+        raise Refused("secrets for production are made one by one, never by starting the demo")
+    for ring in (settings.codec_key_file, settings.sealing_key_file, settings.qr_key_file):
+        _once(ring, lambda: KeyRing.generate().dump())
+    _once(settings.ca_passphrase_file, lambda: secrets.token_urlsafe(32).encode())
+    _once(settings.job_key_file, lambda: _pem(Ed25519PrivateKey.generate()))
+    _make_decision_keys(settings)
+    _make_door(settings)
+
+
+def _make_decision_keys(settings: Settings) -> None:
+    root_file = settings.decision_key_file.with_name("decision-root-key.pem")
+    if not root_file.exists():
+        new = Ed25519PrivateKey.generate()
+        public = new.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        _replace(settings.decision_root_file, public)
+        _replace(root_file, _pem(new))
+        settings.decision_certificate_file.unlink(missing_ok=True)
+    root = load_pem_private_key(read_secret(root_file), None)
+    if not isinstance(root, Ed25519PrivateKey):
+        raise Refused(f"{root_file} holds a key of another kind than Ed25519")
+    if _is_pair_good(settings.decision_key_file, settings.decision_certificate_file):
+        return
+    signer = issue_signer(root, now=datetime.now(UTC))
+    _replace(settings.decision_key_file, _pem(signer.key))
+    _replace(settings.decision_certificate_file, signer.certificate.public_bytes(Encoding.PEM))
+
+
+def _make_door(settings: Settings) -> None:
+    root_key_file = settings.door_root_file.with_name("door-root-key.pem")
+    if not _is_pair_good(root_key_file, settings.door_root_file):
+        root_key = ec.generate_private_key(ec.SECP256R1())
+        _replace(root_key_file, _pem(root_key))
+        _replace(settings.door_root_file, _root(root_key).public_bytes(Encoding.PEM))
+        settings.door_certificate_file.unlink(missing_ok=True)
+    if _is_pair_good(settings.door_key_file, settings.door_certificate_file):
+        return
+    root_key = _ec_key(root_key_file)
+    root = x509.load_pem_x509_certificate(settings.door_root_file.read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    _replace(settings.door_key_file, _pem(key))
+    certificate = _door(key, root, root_key)
+    _replace(settings.door_certificate_file, certificate.public_bytes(Encoding.PEM))
+
+
+def _root(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Cardflow local TLS root")])
+    usage = _usage(key_cert_sign=True, crl_sign=True)
+    return (
+        _builder(name, name, key.public_key(), days=3650)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.NameConstraints(HERE_ONLY, None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _door(
+    key: ec.EllipticCurvePrivateKey, root: x509.Certificate, root_key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    issuer_key_id = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key_id)
+    server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return (
+        _builder(name, root.subject, key.public_key(), days=397)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(server, critical=False)
+        .add_extension(x509.SubjectAlternativeName(HERE), critical=False)
+        .add_extension(authority, critical=False)
+        .sign(root_key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _usage(
+    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _is_pair_good(key_file: Path, certificate_file: Path) -> bool:
+    if not key_file.exists() or not certificate_file.exists():
+        return False
+    certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+    return datetime.now(UTC) < certificate.not_valid_after_utc - RENEW_BEFORE
+
+
+def _once(path: Path, make: Callable[[], bytes]) -> None:
+    if not path.exists():
+        _replace(path, make())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)
+    write_secret(path, content)
+    (path.parent / DEMO_MARKER).touch()
+
+
+def _pem(key: PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _ec_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(read_secret(path), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Refused(f"{path} holds a key of another kind than P-256")
+    return key
