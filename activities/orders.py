@@ -89,6 +89,21 @@ class CAAnswer:
 class RevokeOrder:
     """Have the certificates revoked; already revoked is success."""
 
-    serial_numbers: tuple[str, ...]
-    reason: str  # a value of cardflow.ca.RevocationReason
     update_id: str
+    reason: str  # a value of cardflow.ca.RevocationReason
+    serial_numbers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WithdrawOrder:
+    """See to it that nothing comes of these requests: cancelled at the CA, or revoked if issued."""
+
+    requests: tuple[SubmitOrder, ...]
+
+
+@dataclass(frozen=True)
+class AfterworkOrder:
+    """What must happen at the CA after an update, however long the CA is away."""
+
+    revoke: tuple[RevokeOrder, ...] = ()
+    withdraw: tuple[SubmitOrder, ...] = ()

@@ -43,6 +43,26 @@ class Outcome(StrEnum):
     )
 
 
+OUTCOME_WORDS = {
+    Outcome.DONE: "done",
+    Outcome.PIN_INCORRECT: "the PIN was wrong; nothing was changed on the card",
+    Outcome.PIN_LOCKED: "the PIN is locked; ask your operator to unlock the card",
+    Outcome.PIN_FINAL_TRY: "only one PIN try is left and it was not used",
+    Outcome.PIN_CANCELLED: "the PIN prompt was cancelled",
+    Outcome.PIN_TIMED_OUT: "no PIN was entered in time",
+    Outcome.PIN_UNUSABLE: "the PIN was empty or of a length that the card cannot take",
+    Outcome.CARD_ABSENT: "the card is not connected",
+    Outcome.CARD_REMOVED: "the card was removed; connect it and continue",
+    Outcome.WRONG_CARD: "another card is connected",
+    Outcome.CARD_FULL: "the card has no room left; the old certificates are untouched",
+    Outcome.CARD_READ_ONLY: "the card cannot be written with the software on this workstation",
+    Outcome.CARD_FAILED: "the card answered with an error",
+    Outcome.KEY_MISSING: "the new key is not on the card any more; cancel and start again",
+    Outcome.CERTIFICATE_MISMATCH: "the certificate does not belong to the key on the card",
+    Outcome.VISIT_OVER: "the visit had ended; continue with a new one",
+}
+
+
 @dataclass(frozen=True)
 class CardJob:
     """What every job says: which card, which visit, and what the PIN prompt shows.

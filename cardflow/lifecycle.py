@@ -326,8 +326,25 @@ def owing(state: UpdateState, lane: Lane) -> UpdateState:
 
     A lane that was still preparing owes its id too: a visit may have died after the key was made.
     """
+    if not state.visited:
+        return state
     debt = ObjectRef(lane.plan.cka_id, spki_sha256=lane.spki_sha256)
     return replace(state, debts=(*state.debts, debt))
+
+
+def to_retire(update: UpdateInput, state: UpdateState) -> tuple[ObjectRef, ...]:
+    """Return what must still go from the card now that its successors are there."""
+    refs = [*update.plan.removes, *state.debts]
+    for lane in state.lanes:
+        if lane.stage is LaneStage.WRITTEN:
+            refs += lane.plan.retires
+    return tuple(dict.fromkeys(ref for ref in refs if ref not in state.removed))
+
+
+def removed(state: UpdateState, refs: tuple[ObjectRef, ...]) -> UpdateState:
+    """The objects are gone from the card; debts among them are paid."""
+    debts = tuple(debt for debt in state.debts if debt not in refs)
+    return replace(state, debts=debts, removed=(*state.removed, *refs))
 
 
 def to_revoke(state: UpdateState) -> tuple[str, ...]:
@@ -336,12 +353,34 @@ def to_revoke(state: UpdateState) -> tuple[str, ...]:
     return tuple(x.serial_number for x in state.lanes if x.stage in dead and x.serial_number)
 
 
+def has_written(state: UpdateState) -> bool:
+    """Tell whether any certificate of this update is on the card."""
+    return any(lane.stage is LaneStage.WRITTEN for lane in state.lanes)
+
+
+def replaced_serial_numbers(update: UpdateInput, state: UpdateState) -> tuple[str, ...]:
+    """Return the certificates to revoke because their successors are on the card, or they went."""
+    numbers: list[str] = []
+    if update.policy.revoke_replaced or update.kind is Kind.CLEAR:
+        if state.ended is Stage.COMPLETED:
+            numbers += update.plan.removed_serial_numbers
+        for lane in state.lanes:
+            if lane.stage is LaneStage.WRITTEN:
+                numbers += lane.plan.replaced_serial_numbers
+    return tuple(dict.fromkeys(numbers))
+
+
+def may_be_at_ca(lane: Lane) -> bool:
+    """Tell whether the lane ended while the CA may hold, or make something of, its request."""
+    dead = lane.stage in (LaneStage.CANCELLED, LaneStage.LAPSED)
+    return dead and not lane.certificate_pem and bool(lane.csr_pem)
+
+
 def outcome(update: UpdateInput, state: UpdateState) -> Stage | None:
     """Return how the update ends when no lane is open any more, else None."""
     if open_lanes(state) or update.kind is Kind.CLEAR or not state.lanes:
         return None
-    written_lanes = any(lane.stage is LaneStage.WRITTEN for lane in state.lanes)
-    return Stage.COMPLETED if written_lanes else Stage.REJECTED
+    return Stage.COMPLETED if has_written(state) else Stage.REJECTED
 
 
 def answered(state: UpdateState, action_id: str, answer: str) -> UpdateState:

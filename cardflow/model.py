@@ -394,11 +394,13 @@ class UpdateState:
     lanes: tuple[Lane, ...] = ()
     visit: Visit | None = None
     last_visit: str = ""  # how the last visit ended, in words, when it did not do its work
+    visited: bool = False  # the card was, or may have been, touched by this update
     writing: bool = False
     ended: Stage | None = None
     ended_because: str = ""
     ready_since: datetime | None = None
     debts: tuple[ObjectRef, ...] = ()  # what the next visit must remove from the card
+    removed: tuple[ObjectRef, ...] = ()  # what visits of this update did remove
     answered: dict[str, str] = field(default_factory=dict)  # action id -> the answer it got
     decisions: dict[str, str] = field(default_factory=dict)  # digest -> who decided it, in words
     events: int = 0  # how many events were published

@@ -126,7 +126,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan is made from: the card as last seen, and the names that certificates will carry."""
+    """What a plan is made from: the card as last seen, and the names for its certificates."""
 
     update_id: str
     on_card: Sequence[CertificateOnCard]
@@ -262,7 +262,7 @@ def canonical_digest(value: object) -> str:
 
 
 def decision_digest(update: UpdateInput, lane: Lane) -> str:
-    """Return the digest of what somebody sees who decides on the lane's document; any change voids it."""
+    """Return the digest of what is shown to whoever decides; any change of it voids it."""
     return canonical_digest(
         {
             "update": update.update_id,

@@ -1,0 +1,47 @@
+"""What goes on after an update has closed: revocations, withdrawals and late mail."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+with workflow.unsafe.imports_passed_through():
+    from activities.ca import CAActivities
+    from activities.mail_out import MailActivities
+    from activities.orders import AfterworkOrder, MailOrder, WithdrawOrder
+
+PATIENT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1))
+
+
+@workflow.defn
+class Afterwork:
+    """The CA's part of closing an update: a durable queue of revocations and withdrawals."""
+
+    @workflow.run
+    async def run(self, order: AfterworkOrder) -> None:
+        """Every certificate named is revoked and nothing comes of the requests named."""
+        options = workflow.ActivityConfig(
+            start_to_close_timeout=timedelta(minutes=1), retry_policy=PATIENT
+        )
+        if order.withdraw:
+            await workflow.execute_activity_method(
+                CAActivities.withdraw, WithdrawOrder(order.withdraw), **options
+            )
+        for revocation in order.revoke:
+            await workflow.execute_activity_method(CAActivities.revoke, revocation, **options)
+
+
+@workflow.defn
+class Delivery:
+    """Mail that the relay would not take at once."""
+
+    @workflow.run
+    async def run(self, order: MailOrder) -> None:
+        """Every mail named was sent, or is marked as failed for good after three days."""
+        await workflow.execute_activity_method(
+            MailActivities.deliver,
+            order,
+            start_to_close_timeout=timedelta(minutes=1),
+            schedule_to_close_timeout=timedelta(days=3),
+            retry_policy=PATIENT,
+        )

@@ -1,0 +1,237 @@
+"""The card update: one workflow per card, the truth about it while it is open."""
+
+import asyncio
+from datetime import timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from dataclasses import replace
+
+    from activities.orders import AfterworkOrder, OpenOrder, RevokeOrder
+    from activities.records import RecordActivities
+    from cardflow import decisions, lifecycle, policy
+    from cardflow.errors import Refused
+    from cardflow.model import (
+        Action,
+        EventKind,
+        Kind,
+        LaneStage,
+        MailKind,
+        ObjectRef,
+        Reply,
+        Stage,
+        UpdateInput,
+        UpdateView,
+    )
+    from workflows.actions import take
+    from workflows.afterwork import Afterwork
+    from workflows.at_the_ca import LaneAtCA, order_for
+    from workflows.case import Case
+    from workflows.clock import Clock
+    from workflows.scribe import Scribe
+    from workflows.visits import AtTheCard
+
+EVENTS_PER_RUN = 4_000
+END_EVENTS = {
+    Stage.COMPLETED: (EventKind.COMPLETED, MailKind.COMPLETED),
+    Stage.REJECTED: (EventKind.REJECTED, None),  # the CA's answer already sent its mail
+    Stage.CANCELLED: (EventKind.CANCELLED, MailKind.CANCELLED),
+    Stage.LAPSED: (EventKind.LAPSED, MailKind.CANCELLED),
+}
+
+
+def workflow_id(card_id: str) -> str:
+    """Return the one workflow id of a card: Temporal itself allows one open update."""
+    return f"card-update/{card_id}"
+
+
+@workflow.defn
+class CardUpdate:
+    """Runs one card update, or clears a card, from the click to the end."""
+
+    @workflow.init
+    def __init__(self, update: UpdateInput) -> None:
+        self._update = update
+        self._case = Case(update)
+        self._scribe = Scribe(self._case)
+        self._lanes = {
+            x.plan.lane: LaneAtCA(self._case, x.plan.lane) for x in self._case.state.lanes
+        }
+
+    @workflow.run
+    async def run(self, update: UpdateInput) -> Stage:
+        """Return how the update ended; every business outcome is a value."""
+        if update.resumed is None:
+            await self._open()
+        scribe = asyncio.create_task(self._scribe.run())
+        lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
+        clock = asyncio.create_task(Clock(self._case).run())
+
+        while not self._is_done and not self._is_long:
+            await workflow.wait_condition(
+                lambda: self._is_done or self._is_long or self._case.state.visit is not None
+            )
+            if visit := self._case.state.visit:
+                await AtTheCard(self._case, visit).run()
+
+        if not self._is_done:
+            self._case.draining = True
+        clock.cancel()
+        await self._let_go(lanes)
+        if self._is_done:
+            await self._close()
+        await workflow.wait_condition(
+            lambda: self._scribe.is_done and workflow.all_handlers_finished()
+        )
+        scribe.cancel()
+        if not self._is_done:
+            workflow.continue_as_new(replace(update, resumed=self._case.state))
+        return lifecycle.stage_of(self._case.state)
+
+    # Beginning and end
+
+    async def _open(self) -> None:
+        """Put the update on record, unless its start was not signed by this organisation."""
+        opened = await workflow.execute_activity_method(
+            RecordActivities.open_update,
+            OpenOrder(self._update),
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
+        )
+        if opened.objections:
+            raise ApplicationError("; ".join(opened.objections), type="Refused")
+        actor = self._update.started_by
+        self._case.note(EventKind.OPENED, actor=actor, token=self._update.token,
+                        mail=MailKind.OPERATION_STARTED)  # fmt: skip
+
+    @property
+    def _is_done(self) -> bool:
+        if self._case.state.visit is not None:
+            return False
+        return self._case.is_over or self._nothing_is_left_to_do
+
+    @property
+    def _nothing_is_left_to_do(self) -> bool:
+        """Whether an update without lanes has removed, or cleared, all that it was to remove."""
+        if self._case.state.lanes:
+            return False
+        if self._update.kind is Kind.CLEAR:
+            return not lifecycle.to_retire(self._update, self._case.state)
+        return set(self._update.plan.removes) <= set(self._case.state.removed)
+
+    @property
+    def _is_long(self) -> bool:
+        info = workflow.info()
+        return (
+            info.get_current_history_length() > EVENTS_PER_RUN
+            or info.is_continue_as_new_suggested()
+        ) and self._case.state.visit is None
+
+    async def _let_go(self, lanes: list["asyncio.Task[None]"]) -> None:
+        """Return when no lane is asking the CA any more; a try that is running is waited for."""
+        if self._case.state.ended:
+            for lane in lanes:
+                lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+
+    async def _close(self) -> None:
+        state = self._case.state
+        ended = state.ended or lifecycle.outcome(self._update, state) or Stage.COMPLETED
+        self._case.state = replace(state, ended=ended)
+        if debts := self._remaining_debts():
+            self._case.note(EventKind.DEBTS_RECORDED, refs=debts)
+        await self._order_afterwork()
+        kind, mail = END_EVENTS[ended]
+        facts = {"reason": state.ended_because, "rejected": ", ".join(self._rejected())}
+        self._case.note(kind, facts=facts, mail=mail)
+
+    def _remaining_debts(self) -> tuple[ObjectRef, ...]:
+        """Return what the next visit of any kind must remove and no earlier update has recorded."""
+        owed = self._case.state.debts
+        if lifecycle.has_written(self._case.state) or not self._case.state.lanes:
+            owed = lifecycle.to_retire(self._update, self._case.state)
+        return tuple(ref for ref in owed if ref not in self._update.debts)
+
+    def _rejected(self) -> list[str]:
+        return [x.plan.lane for x in self._case.state.lanes if x.stage is LaneStage.CA_REJECTED]
+
+    async def _order_afterwork(self) -> None:
+        """Hand the CA's part over to a workflow of its own: the update closes without waiting."""
+        order = AfterworkOrder(
+            revoke=tuple(x for x in self._revocations() if x.serial_numbers),
+            withdraw=tuple(
+                order_for(self._update, x)
+                for x in self._case.state.lanes
+                if lifecycle.may_be_at_ca(x)
+            ),
+        )
+        if not order.revoke and not order.withdraw:
+            return
+        await workflow.start_child_workflow(
+            Afterwork.run,
+            order,
+            id=f"afterwork/{self._update.update_id}",
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+        )
+
+    def _revocations(self) -> list[RevokeOrder]:
+        update, state = self._update, self._case.state
+        unwritten = lifecycle.to_revoke(state)
+        replaced = lifecycle.replaced_serial_numbers(update, state)
+        return [
+            RevokeOrder(update.update_id, "cessationOfOperation", unwritten),
+            RevokeOrder(update.update_id, "superseded", replaced),
+        ]
+
+    # What people do
+
+    @workflow.update(name="act", description="Do what a signed action says, or say why not")
+    def act(self, token: str) -> Reply:
+        """Take a signed action; a repeat of its id gets the same answer and changes nothing."""
+        return self._take(decisions.read(token, self._update.decision_root), token)
+
+    @act.validator
+    def _may_act(self, token: str) -> None:
+        if found := self._objections(token):
+            workflow.metric_meter().create_counter("cardflow_refused_actions").add(1)
+            workflow.logger.warning("an action was refused: %s", "; ".join(found))
+            raise ApplicationError("; ".join(found), *found, type="Refused")
+
+    @workflow.signal(name="act")
+    def act_by_signal(self, token: str) -> None:
+        """Take a signed action from a service; what does not count is put on record."""
+        if found := self._objections(token):
+            facts = {"reason": "; ".join(found)[:500]}
+            self._case.note(EventKind.MESSAGE_REFUSED, facts=facts)
+            return
+        self._take(decisions.read(token, self._update.decision_root), token)
+
+    @workflow.signal
+    def ca_answered(self, lane: str) -> None:
+        """Poll the CA about the lane now; the answer itself comes from the CA alone."""
+        if lane in self._lanes:
+            self._lanes[lane].nudge()
+
+    @workflow.query
+    def view(self) -> UpdateView:
+        """The whole state."""
+        return self._case.view()
+
+    def _objections(self, token: str) -> list[str]:
+        try:
+            action = decisions.read(token, self._update.decision_root)
+        except Refused as refused:
+            return refused.objections
+        if action.id in self._case.state.answered:
+            return []
+        return policy.objections(self._update, self._case.state, action)
+
+    def _take(self, action: Action, token: str) -> Reply:
+        if earlier := self._case.state.answered.get(action.id):
+            return Reply(lifecycle.stage_of(self._case.state), earlier, action.id)
+        message = take(self._case, action, token)
+        self._case.state = lifecycle.answered(self._case.state, action.id, message)
+        return Reply(lifecycle.stage_of(self._case.state), message, action.id)
