@@ -2,18 +2,25 @@
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authorize import Caller, Permission, authorize
 from api.problems import Problem
 from api.state import State, state_of
-from cardflow.db.register_identity import SignIn, signed_in_by_api_token, signed_in_by_session
+from cardflow.db.register_identity import (
+    SignIn,
+    note_use,
+    signed_in_by_api_token,
+    signed_in_by_session,
+)
 from cardflow.decisions import utc_now
 from cardflow.model import Role
 from cardflow.settings import Settings
+from cardflow.sql import transaction
 
 SESSION_PREFIX = "cfs_"
 API_TOKEN_PREFIX = "cft_"  # noqa: S105 a prefix, not a token
@@ -105,10 +112,20 @@ async def _identify(state: State, token: str) -> Caller:
 
 async def _look_up(state: State, token: str) -> SignIn | None:
     digest, now = token_digest(token), utc_now()
-    async with state.sessions.begin() as session:
-        if token.startswith(API_TOKEN_PREFIX):
-            return await signed_in_by_api_token(session, digest, now=now)
-        if token.startswith(SESSION_PREFIX):
-            idle = timedelta(hours=state.settings.session_idle_hours)
-            return await signed_in_by_session(session, digest, now=now, idle=idle)
+    async with transaction(state.reads) as session:
+        found = await _find(session, token, digest, now, state.settings)
+    if found and found.stale:
+        async with transaction(state.sessions) as session:
+            await note_use(session, digest, by_api_token=found.by_api_token, now=now)
+    return found
+
+
+async def _find(
+    session: AsyncSession, token: str, digest: str, now: datetime, settings: Settings
+) -> SignIn | None:
+    if token.startswith(API_TOKEN_PREFIX):
+        return await signed_in_by_api_token(session, digest, now=now)
+    if token.startswith(SESSION_PREFIX):
+        idle = timedelta(hours=settings.session_idle_hours)
+        return await signed_in_by_session(session, digest, now=now, idle=idle)
     return None

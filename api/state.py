@@ -6,21 +6,20 @@ Routes name what they need by the aliases at the end; nothing here is a global.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.keys import Keys, load_keys
+from api.signing_in import Guesses
 from cardflow import decisions
 from cardflow.settings import Settings
-from cardflow.sql import create_engine
+from cardflow.sql import Sessions, create_engine, for_reading, sessions_of
 from cardflow.temporal.client import connect
-
-Sessions = async_sessionmaker[AsyncSession]
 
 
 class TemporalLink:
@@ -46,8 +45,10 @@ class State:
     settings: Settings
     engine: AsyncEngine
     sessions: Sessions
+    reads: Sessions  # on SQLite these wait for no writer
     temporal: TemporalLink
     keys: Keys
+    guesses: Guesses = field(default_factory=Guesses)
 
 
 @asynccontextmanager
@@ -59,7 +60,8 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
         yield State(
             settings=settings,
             engine=engine,
-            sessions=async_sessionmaker(engine, expire_on_commit=False),
+            sessions=sessions_of(engine),
+            reads=sessions_of(for_reading(engine)),
             temporal=TemporalLink(settings, temporal),
             keys=keys,
         )

@@ -1,11 +1,25 @@
-"""One way to reach SQLite and PostgreSQL: the engine, and the column type for instants."""
+"""One way to reach SQLite and PostgreSQL: engine, transactions, the column type for instants."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.types import TypeDecorator
+
+from cardflow.errors import Unavailable
+
+Sessions = async_sessionmaker[AsyncSession]
+
+BEGIN = "sqlite_begin"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -49,6 +63,28 @@ def create_engine(url: str) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        mode = connection.get_execution_options().get(BEGIN, "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def for_reading(engine: AsyncEngine) -> AsyncEngine:
+    """Return the engine for transactions that only read: on SQLite they wait for no writer."""
+    return engine.execution_options(**{BEGIN: "DEFERRED"})
+
+
+def sessions_of(engine: AsyncEngine) -> Sessions:
+    """Return what opens sessions; rows stay readable after their transaction."""
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+@asynccontextmanager
+async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """Yield a session whose changes are committed together, or not at all."""
+    try:
+        async with sessions() as session, session.begin():
+            yield session
+    except (OperationalError, InterfaceError) as error:
+        # The driver's own words may quote a connection string.
+        raise Unavailable("the database does not answer") from error

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -22,6 +22,7 @@ class SignIn:
     person: Person
     roles: tuple[str, ...]
     by_api_token: bool
+    stale: bool  # its last use was noted so long ago that this one is worth noting
 
 
 async def person_by_login(session: AsyncSession, login: str) -> Person | None:
@@ -93,9 +94,8 @@ async def signed_in_by_session(
     person = await session.get(Person, row.person_id)
     if person is None or not person.active:
         return None
-    if row.seen_at + SEEN_EVERY <= now:
-        row.seen_at = now
-    return SignIn(person, tuple(person.roles), by_api_token=False)
+    stale = row.seen_at + SEEN_EVERY <= now
+    return SignIn(person, tuple(person.roles), by_api_token=False, stale=stale)
 
 
 async def signed_in_by_api_token(
@@ -109,10 +109,21 @@ async def signed_in_by_api_token(
     person = await session.get(Person, row.person_id)
     if person is None or not person.active:
         return None
-    if row.used_at is None or row.used_at + SEEN_EVERY <= now:
-        row.used_at = now
     roles = tuple(role for role in row.roles if role in person.roles)
-    return SignIn(person, roles, by_api_token=True)
+    stale = row.used_at is None or row.used_at + SEEN_EVERY <= now
+    return SignIn(person, roles, by_api_token=True, stale=stale)
+
+
+async def note_use(
+    session: AsyncSession, token_sha256: str, *, by_api_token: bool, now: datetime
+) -> None:
+    """Leave the sign-in or API token as used now."""
+    if by_api_token:
+        used = update(ApiToken).where(col(ApiToken.token_sha256) == token_sha256)
+        await session.execute(used.values(used_at=now))
+    else:
+        seen = update(Session).where(col(Session.token_sha256) == token_sha256)
+        await session.execute(seen.values(seen_at=now))
 
 
 async def close_session(session: AsyncSession, token_sha256: str) -> None:
@@ -130,6 +141,11 @@ async def list_api_tokens(session: AsyncSession, person_id: str) -> list[ApiToke
     """Return a person's API tokens, the revoked ones too."""
     query = select(ApiToken).where(col(ApiToken.person_id) == person_id).order_by(col(ApiToken.id))
     return list((await session.scalars(query)).all())
+
+
+async def find_api_token(session: AsyncSession, token_id: str) -> ApiToken | None:
+    """Return the API token."""
+    return await session.get(ApiToken, token_id)
 
 
 async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: timedelta) -> None:

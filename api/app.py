@@ -1,0 +1,71 @@
+"""The two doors as ASGI applications: one for people and services, one for card agents.
+
+Neither answers the other's addresses.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api import audit, cards, health, people, session, tokens
+from api.description import describe
+from api.problems import install_problems
+from api.security import CrossOriginProtection, ProblemWhenTooLarge, RequestLog, SecurityHeaders
+from api.state import State, opened
+from cardflow.settings import Settings
+
+PREFIX = "/api/v1"
+BODY_LIMIT = 64 * 1024
+Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
+
+
+def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
+    """Return the people's door."""
+    app = _door("Cardflow", settings, open_state)
+    for module in (session, people, tokens, cards, audit):
+        app.include_router(module.router, prefix=PREFIX)
+    app.include_router(health.router)
+    app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
+    _frame(app, https=settings.public_url.startswith("https:"))
+    return app
+
+
+def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
+    """Return the agent door."""
+    app = _door("Cardflow agent door", settings, open_state)
+    _frame(app, https=True)
+    return app
+
+
+def _door(title: str, settings: Settings, open_state: Opener) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_state(settings) as state:
+            app.state.cardflow = state
+            yield
+
+    app = FastAPI(
+        title=title,
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=BODY_LIMIT,
+        generate_unique_id_function=operation_id,
+    )
+    install_problems(app)
+    describe(app)
+    return app
+
+
+def _frame(app: FastAPI, *, https: bool) -> None:
+    app.add_middleware(ProblemWhenTooLarge)
+    app.add_middleware(SecurityHeaders, https=https)
+    app.add_middleware(RequestLog)
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name under which a client knows the operation."""
+    return route.operation_id or route.name

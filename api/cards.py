@@ -1,0 +1,269 @@
+"""The register of cards: which there are, whose they are, and what they must carry."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import may
+from api.authorize import Caller, Permission, Scope, authorize
+from api.csv_import import CSV_BODY, IMPORT_LIMIT, ImportOut, Refusal, Row, csv_of, read_table
+from api.paging import Page, Paging, page
+from api.problems import invalid, not_found, problems, refused
+from api.routing import OnceRoute, Reading, Transaction
+from api.shapes import Id, In, Line, Out
+from cardflow.db import audit
+from cardflow.db.register_cards import (
+    card_with_serial,
+    carries_certificates,
+    find_card,
+    list_cards,
+    policy_exists,
+)
+from cardflow.db.register_identity import find_person, person_by_login
+from cardflow.db.tables import Card
+from cardflow.decisions import utc_now
+from cardflow.model import CardState, new_id
+from cardflow.x509 import sha256_of
+
+router = APIRouter(prefix="/cards", tags=["cards"], route_class=OnceRoute)
+
+Reader = Annotated[Caller, Depends(may(Permission.SEE_CARDS))]
+Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS))]
+Serial = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?$")]
+PolicyName = Annotated[str, StringConstraints(max_length=100, pattern="^[a-z0-9-]*$")]
+
+
+class CardIn(In):
+    """A card to register, under the serial that it reports itself."""
+
+    token_serial: Serial
+    token_label: Line = ""
+    manufacturer: Line = ""
+    model: Line = ""
+    holder_id: Id | None = None
+    policy_name: PolicyName = ""
+
+
+class CardLine(In):
+    """A line of an import: the holder is named by login."""
+
+    token_serial: Serial
+    token_label: Line = ""
+    manufacturer: Line = ""
+    model: Line = ""
+    holder: Line = ""
+    policy_name: PolicyName = ""
+
+
+class CardPatch(In):
+    """What to change about a card; what is left out stays, ``holder_id: null`` takes it back."""
+
+    holder_id: Id | None = None
+    policy_name: PolicyName | None = None
+    token_label: Line | None = None
+    disabled: bool | None = None
+
+
+class CardOut(Out):
+    """A card in the register."""
+
+    id: str
+    token_serial: str
+    token_label: str
+    manufacturer: str
+    model: str
+    holder_id: str | None
+    policy_name: str
+    state: CardState
+    update_due: str
+    seen_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which cards a list is about; what is left out does not narrow it."""
+
+    holder: Annotated[str, Query(max_length=36)] = ""
+    state: CardState | None = None
+    search: Annotated[str, Query(max_length=100, description="In serial or label.")] = ""
+
+
+@router.get("", operation_id="list_cards", responses=problems())
+async def show_cards(
+    caller: Reader,
+    session: Reading,
+    paging: Annotated[Paging, Depends()],
+    wanted: Annotated[Wanted, Depends()],
+) -> Page[CardOut]:
+    """List cards; a holder sees their own."""
+    only_own = authorize(caller, Permission.SEE_CARDS).scope is Scope.OWN
+    if only_own and wanted.holder not in ("", caller.id):
+        return Page(items=[])
+    rows = await list_cards(
+        session,
+        after=paging.after("cards"),
+        limit=paging.limit + 1,
+        holder_id=caller.id if only_own else wanted.holder,
+        state=wanted.state or "",
+        search=wanted.search,
+    )
+    return page("cards", rows, paging, lambda row: row.id, CardOut.model_validate)
+
+
+@router.post("", status_code=201, operation_id="add_card", responses=problems(409, 413))
+async def add_card(body: CardIn, caller: Keeper, session: Transaction) -> CardOut:
+    """Register a card."""
+    if await card_with_serial(session, body.token_serial):
+        raise refused([f"a card with the serial {body.token_serial} is registered already"])
+    if found := await _unknown(session, body.holder_id, body.policy_name):
+        raise invalid(found[0], found[1])
+    card = _new(**body.model_dump())
+    session.add(card)
+    await session.flush()
+    await _remember(session, caller, "card_added", _facts(card))
+    return CardOut.model_validate(card)
+
+
+@router.get("/{card_id}", operation_id="show_card", responses=problems(404))
+async def show_card(card_id: Id, caller: Reader, session: Reading) -> CardOut:
+    """Return a card."""
+    card = await _card(session, card_id)
+    authorize(caller, Permission.SEE_CARDS, card)
+    return CardOut.model_validate(card)
+
+
+@router.patch("/{card_id}", operation_id="change_card", responses=problems(404, 409, 413))
+async def change_card(
+    card_id: Id, body: CardPatch, caller: Keeper, session: Transaction
+) -> CardOut:
+    """Assign, label, disable or enable a card, or put it under another policy."""
+    card = await _card(session, card_id)
+    changes = body.model_dump(exclude_unset=True)
+    holder_id, policy_name = changes.get("holder_id"), changes.get("policy_name")
+    if found := await _unknown(session, holder_id, policy_name or ""):
+        raise invalid(found[0], found[1])
+    carries = await carries_certificates(session, card.id)
+    if objections := change_objections(card, changes, carries=carries):
+        raise refused(objections)
+    _apply(card, changes, carries=carries)
+    await _remember(session, caller, "card_changed", _facts(card))
+    return CardOut.model_validate(card)
+
+
+@router.post(
+    "/import",
+    operation_id="import_cards",
+    responses=problems(409, 413, 415),
+    openapi_extra=CSV_BODY,
+    max_body_size=IMPORT_LIMIT,
+)
+async def import_cards(request: Request, caller: Keeper, session: Transaction) -> ImportOut:
+    """Register or change the cards of a CSV file by serial; bad lines are refused one by one."""
+    content = await csv_of(request)
+    table = read_table(content, CardLine)
+    done = ImportOut()
+    for row in table.rows:
+        await _take(session, row, done)
+    done.refused = sorted([*table.refused, *done.refused], key=lambda refusal: refusal.line)
+    facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
+    await _remember(session, caller, "cards_imported", facts)
+    return done
+
+
+def change_objections(card: Card, changes: dict[str, Any], *, carries: bool) -> list[str]:
+    """Return every reason why a card cannot be changed so."""
+    found = []
+    moves = "holder_id" in changes and changes["holder_id"] != card.holder_id
+    if card.state == CardState.PENDING and (moves or changes.get("disabled")):
+        found.append("an update is open on this card; cancel it first")
+    if moves and carries:
+        found.append("the card carries its holder's certificates; revoke and clear it first")
+    if card.state == CardState.REVOKED and "disabled" in changes:
+        found.append("the card is revoked")
+    return found
+
+
+async def _take(session: AsyncSession, row: Row[CardLine], done: ImportOut) -> None:
+    given = row.value.model_dump(include=row.columns - {"holder"})
+    if row.value.holder:
+        holder = await person_by_login(session, row.value.holder)
+        if holder is None:
+            reason = "nobody has this login"
+            done.refused.append(Refusal(line=row.line, field="holder", reason=reason))
+            return
+        given["holder_id"] = holder.id
+    if found := await _unknown(session, None, given.get("policy_name", "")):
+        done.refused.append(Refusal(line=row.line, field=found[0], reason=found[1]))
+        return
+    card = await card_with_serial(session, row.value.token_serial)
+    if card is None:
+        session.add(_new(**given))
+        await session.flush()
+        done.created += 1
+        return
+    carries = await carries_certificates(session, card.id)
+    if objections := change_objections(card, given, carries=carries):
+        reason = "; ".join(objections)
+        done.refused.append(Refusal(line=row.line, field="holder", reason=reason))
+        return
+    _apply(card, given, carries=carries)
+    done.updated += 1
+
+
+async def _card(session: AsyncSession, card_id: str) -> Card:
+    card = await find_card(session, card_id)
+    if card is None:
+        raise not_found("card")
+    return card
+
+
+async def _unknown(
+    session: AsyncSession, holder_id: str | None, policy_name: str
+) -> tuple[str, str] | None:
+    """Return the field that names something that is not there, and the reason."""
+    if holder_id and await find_person(session, holder_id) is None:
+        return "holder_id", "there is no such person"
+    if policy_name and not await policy_exists(session, policy_name):
+        return "policy_name", f"there is no policy {policy_name}"
+    return None
+
+
+def _new(**given: Any) -> Card:
+    state = CardState.ASSIGNED if given.get("holder_id") else CardState.CLEAN
+    return Card(id=new_id(), state=state, created_at=utc_now(), **given)
+
+
+def _apply(card: Card, changes: dict[str, Any], *, carries: bool) -> None:
+    for name in changes.keys() - {"disabled"}:
+        setattr(card, name, changes[name])
+    if changes.get("disabled") is True:
+        card.state = CardState.DISABLED
+    elif changes.get("disabled") is False or card.state in (CardState.CLEAN, CardState.ASSIGNED):
+        card.state = _resting_state(card, carries=carries)
+
+
+def _resting_state(card: Card, *, carries: bool) -> CardState:
+    if carries:
+        return CardState.ISSUED
+    return CardState.ASSIGNED if card.holder_id else CardState.CLEAN
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    return {
+        "card_id": card.id,
+        "token_serial": card.token_serial,
+        "holder_id": card.holder_id,
+        "policy_name": card.policy_name,
+        "state": card.state,
+    }
+
+
+async def _remember(
+    session: AsyncSession, caller: Caller, kind: str, facts: dict[str, Any]
+) -> None:
+    await audit.append(session, audit.Entry(kind, utc_now(), actor=caller.id, facts=facts))

@@ -1,0 +1,137 @@
+"""Idempotency-Key: the same key and the same request get the same answer, once made.
+
+Answers are kept sealed: they may hold a token that is shown only once, or personal data.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from fastapi import Header, Request, Response
+from sqlalchemy.exc import IntegrityError
+
+from api.authorize import Caller
+from api.problems import invalid
+from api.state import State
+from cardflow.db.tables import IdempotentAnswer
+from cardflow.decisions import utc_now
+from cardflow.errors import Refused
+from cardflow.key_ring import KeyRing
+from cardflow.model import new_id
+
+HEADER = "Idempotency-Key"
+LONGEST = 100
+NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
+NAMESPACE = uuid.UUID("6d1f1ad6-6a4c-5d0e-9f0e-0f2c1f6f3f5b")
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        min_length=1,
+        max_length=LONGEST,
+        pattern="^[ -~]+$",
+        description="The same key and the same request are answered the same, and done once.",
+    ),
+]
+
+
+def declare_key(key: Key = None) -> str | None:
+    """Return the key; as a dependency it puts the header into the API's description."""
+    return key
+
+
+def given_key(request: Request) -> str | None:
+    """Return the request's key, or raise Problem 422."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not 1 <= len(key) <= LONGEST or not key.isascii() or not key.isprintable():
+        raise invalid(HEADER, f"1 to {LONGEST} printable ASCII characters")
+    return key
+
+
+def id_for(caller: Caller, key: str | None) -> str:
+    """Return the id of what a request makes: with a key, always the same one."""
+    return str(uuid.uuid5(NAMESPACE, f"{caller.id}\n{key}")) if key else new_id()
+
+
+class Attempt:
+    """One try at a request that may have been answered before."""
+
+    def __init__(self, state: State, caller: Caller, key: str) -> None:
+        self._state, self._caller, self._key = state, caller, key
+
+    async def answer(
+        self, request: Request, take: Callable[[Request], Coroutine[Any, Any, Response]]
+    ) -> Response:
+        """Return the earlier answer, or a new one that is kept together with its effect."""
+        digest = await _digest(request)
+        if earlier := await self._earlier(digest):
+            return earlier
+        async with self._state.sessions() as session:
+            request.state.transaction = session
+            response = await take(request)
+            session.add(self._row(digest, response))
+            try:
+                await session.commit()
+            except IntegrityError:
+                # The same request won the race in another task: its answer stands, ours is undone.
+                await session.rollback()
+                if winner := await self._earlier(digest):
+                    return winner
+                raise
+        return response
+
+    async def _earlier(self, digest: str) -> Response | None:
+        async with self._state.sessions() as session:
+            row = await session.get(IdempotentAnswer, (self._caller.id, self._key))
+        if row is None:
+            return None
+        if row.request_sha256 != digest:
+            raise invalid(HEADER, "this key was used for another request", "use a new key")
+        body = unseal(self._state.keys.sealing, row.body, self._bound())
+        return Response(body, row.status, media_type="application/json")
+
+    def _row(self, digest: str, response: Response) -> IdempotentAnswer:
+        return IdempotentAnswer(
+            person_id=self._caller.id,
+            key=self._key,
+            request_sha256=digest,
+            status=response.status_code,
+            body=seal(self._state.keys.sealing, bytes(response.body), self._bound()),
+            recorded_at=utc_now(),
+        )
+
+    def _bound(self) -> bytes:
+        return f"cardflow-answer-v1\n{self._caller.id}\n{self._key}".encode()
+
+
+async def _digest(request: Request) -> str:
+    parts = [request.method, str(request.url.path), str(request.url.query)]
+    parts.append(request.headers.get("content-type", ""))
+    head = json.dumps(parts).encode()
+    return hashlib.sha256(head + b"\n" + await request.body()).hexdigest()
+
+
+def seal(ring: KeyRing, data: bytes, bound: bytes) -> str:
+    """Return ``data`` encrypted under the ring's current key, for a text column."""
+    nonce = os.urandom(NONCE_BYTES)
+    sealed = nonce + AESGCM(ring.key(ring.current)).encrypt(nonce, data, bound)
+    return json.dumps({"key": ring.current, "data": sealed.hex()})
+
+
+def unseal(ring: KeyRing, text: str, bound: bytes) -> bytes:
+    """Return what was sealed."""
+    stored = json.loads(text)
+    sealed = bytes.fromhex(stored["data"])
+    try:
+        cipher = AESGCM(ring.key(stored["key"]))
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
+    except InvalidTag as error:
+        raise Refused("the kept answer was changed; use a new key") from error

@@ -1,0 +1,191 @@
+"""Signing in and out, and everything about passwords.
+
+Nothing here remembers Idempotency-Keys: a kept digest of such a request could be guessed back.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.auth import (
+    SESSION_PREFIX,
+    anybody,
+    cookie_name,
+    is_https,
+    may,
+    new_token,
+    token_digest,
+)
+from api.authorize import Caller, Permission
+from api.problems import Problem, invalid, not_found, problems, public_problems, refused
+from api.routing import GuardedRoute, Reading, Transaction
+from api.shapes import Id, In, Line, Out, PersonOut, Secret
+from api.state import AppSettings, Database, Everything
+from cardflow.db import audit
+from cardflow.db.register_identity import (
+    close_session,
+    close_sessions_of,
+    find_person,
+    open_session,
+    person_by_login,
+)
+from cardflow.db.tables import Person
+from cardflow.decisions import utc_now
+from cardflow.passwords import hash_password, password_objections, verify_password
+from cardflow.settings import Settings
+from cardflow.sql import transaction
+
+router = APIRouter(tags=["session"], route_class=GuardedRoute)
+
+Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
+Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+
+
+class Credentials(In):
+    """What a person signs in with."""
+
+    login: Line
+    password: Secret
+
+
+class SessionOut(Out):
+    """A new sign-in; the token is shown this once."""
+
+    token: str
+    person: PersonOut
+    expires_at: datetime
+
+
+class PasswordChange(In):
+    """A person's new password, and the old one as proof."""
+
+    old: Secret
+    new: Secret
+
+
+class PasswordIn(In):
+    """A password set by an administrator; a temporary one must be changed at the next sign-in."""
+
+    password: Secret
+    temporary: bool = True
+
+
+@router.post(
+    "/session",
+    status_code=201,
+    operation_id="sign_in",
+    dependencies=[Depends(anybody)],
+    responses=public_problems(401, 403, 413, 422, 429, 503),
+)
+async def sign_in(
+    body: Credentials, request: Request, response: Response, state: Everything
+) -> SessionOut:
+    """Sign in with a local account."""
+    address = request.client.host if request.client else ""
+    state.guesses.check(body.login, address)
+    person = await _verified(body, state.sessions)
+    if person is None:
+        state.guesses.failed(body.login, address)
+        raise Problem(401, "login or password is wrong", slug="sign-in-failed")
+    state.guesses.succeeded(body.login, address)
+    if not person.active:
+        raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
+    return await _open(person, response, state)
+
+
+async def _verified(body: Credentials, sessions: Database) -> Person | None:
+    async with transaction(sessions) as session:
+        person = await person_by_login(session, body.login)
+    kept = person.password_hash if person else ""
+    # Argon2 takes tens of milliseconds and all of a core: never on the event loop.
+    right = await asyncio.to_thread(verify_password, kept, body.password)
+    return person if right else None
+
+
+async def _open(person: Person, response: Response, state: Everything) -> SessionOut:
+    token, now = new_token(SESSION_PREFIX), utc_now()
+    until = now + timedelta(hours=state.settings.session_absolute_hours)
+    async with transaction(state.sessions) as session:
+        await open_session(session, person.id, token_digest(token), now=now, until=until)
+        await audit.append(session, audit.Entry("signed_in", now, actor=person.id))
+    _set_cookie(response, state.settings, token, until)
+    return SessionOut(token=token, person=PersonOut.model_validate(person), expires_at=until)
+
+
+def _set_cookie(response: Response, settings: Settings, token: str, until: datetime) -> None:
+    response.set_cookie(
+        cookie_name(settings),
+        token,
+        expires=until,
+        path="/",
+        secure=is_https(settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+@router.delete("/session", status_code=204, operation_id="sign_out", responses=problems(409))
+async def sign_out(
+    caller: Owner, response: Response, session: Transaction, settings: AppSettings
+) -> None:
+    """End this sign-in."""
+    if caller.by_api_token:
+        raise refused(["an API token is no sign-in; revoke it instead"])
+    await close_session(session, caller.token_sha256)
+    response.delete_cookie(cookie_name(settings), path="/", secure=is_https(settings))
+
+
+@router.get("/me", operation_id="show_me", responses=problems())
+async def show_me(caller: Owner, session: Reading) -> PersonOut:
+    """Return who is signed in; the roles are those that this sign-in may use."""
+    person = PersonOut.model_validate(await find_person(session, caller.id))
+    return person.model_copy(update={"roles": sorted(caller.roles)})
+
+
+@router.put(
+    "/me/password", status_code=204, operation_id="change_my_password", responses=problems(413, 429)
+)
+async def change_my_password(
+    body: PasswordChange, caller: Owner, request: Request, state: Everything
+) -> None:
+    """Change one's own password; every other sign-in of the person ends."""
+    address = request.client.host if request.client else ""
+    state.guesses.check(caller.login, address)
+    if caller.by_api_token or not await _verified(
+        Credentials(login=caller.login, password=body.old), state.sessions
+    ):
+        state.guesses.failed(caller.login, address)
+        raise invalid("old", "it is not your password")
+    await _set_password(state.sessions, caller, caller.id, body.new, temporary=False)
+
+
+@router.post(
+    "/people/{person_id}/password",
+    status_code=204,
+    operation_id="set_password",
+    tags=["people"],
+    responses=problems(404, 413),
+)
+async def give_password(person_id: Id, body: PasswordIn, caller: Admin, sessions: Database) -> None:
+    """Give a person a new password; their sign-ins end."""
+    await _set_password(sessions, caller, person_id, body.password, temporary=body.temporary)
+
+
+async def _set_password(
+    sessions: Database, caller: Caller, person_id: str, password: str, *, temporary: bool
+) -> None:
+    if found := password_objections(password):
+        raise invalid("password", "; ".join(found))
+    kept = await asyncio.to_thread(hash_password, password)
+    async with transaction(sessions) as session:
+        person = await find_person(session, person_id)
+        if person is None:
+            raise not_found("person")
+        person.password_hash, person.must_change_password = kept, temporary
+        await close_sessions_of(session, person_id, but=caller.token_sha256)
+        entry = audit.Entry(
+            "password_set", utc_now(), actor=caller.id, facts={"person_id": person_id}
+        )
+        await audit.append(session, entry)

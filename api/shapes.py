@@ -1,0 +1,52 @@
+"""What goes in is closed and short; what comes out is a shape of its own."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from cardflow.model import Role
+
+
+class In(BaseModel):
+    """A request's body: unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class Out(BaseModel):
+    """An answer's body, read from a row's attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
+Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
+Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Email = Annotated[
+    str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
+]
+Reason = Annotated[str, StringConstraints(max_length=1000)]
+Secret = Annotated[str, StringConstraints(max_length=200, strip_whitespace=False)]
+
+
+class PersonOut(Out):
+    """A person as others see them."""
+
+    id: str
+    login: str
+    name: str
+    given_name: str
+    surname: str
+    email: str
+    upn: str
+    sid: str
+    organization: str
+    language: str
+    roles: list[Role]
+    active: bool
+    must_change_password: bool
+    created_at: datetime

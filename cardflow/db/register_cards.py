@@ -1,0 +1,55 @@
+"""Queries about the register of cards."""
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from cardflow.db.tables import Card, Certificate, PolicyVersion
+
+
+async def find_card(session: AsyncSession, card_id: str) -> Card | None:
+    """Return the card."""
+    return await session.get(Card, card_id)
+
+
+async def card_with_serial(session: AsyncSession, token_serial: str) -> Card | None:
+    """Return the card that calls itself by this serial."""
+    query = select(Card).where(col(Card.token_serial) == token_serial)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def list_cards(
+    session: AsyncSession,
+    *,
+    after: str,
+    limit: int,
+    holder_id: str = "",
+    state: str = "",
+    search: str = "",
+) -> list[Card]:
+    """Return cards in the order they were registered."""
+    query = select(Card).where(col(Card.id) > after).order_by(col(Card.id)).limit(limit)
+    if holder_id:
+        query = query.where(col(Card.holder_id) == holder_id)
+    if state:
+        query = query.where(col(Card.state) == state)
+    if search:
+        columns = (Card.token_serial, Card.token_label)
+        query = query.where(or_(*(col(c).icontains(search, autoescape=True) for c in columns)))
+    return list((await session.scalars(query)).all())
+
+
+async def carries_certificates(session: AsyncSession, card_id: str) -> bool:
+    """Tell whether certificates that we had issued are on the card."""
+    query = select(col(Certificate.sha256)).where(
+        col(Certificate.card_id) == card_id,
+        col(Certificate.kind) == "managed",
+        col(Certificate.state) == "on_card",
+    )
+    return (await session.scalars(query.limit(1))).first() is not None
+
+
+async def policy_exists(session: AsyncSession, name: str) -> bool:
+    """Tell whether there is a policy of this name."""
+    query = select(col(PolicyVersion.name)).where(col(PolicyVersion.name) == name).limit(1)
+    return (await session.scalars(query)).first() is not None
