@@ -1,0 +1,198 @@
+"""The certificate authority, asked so that a repeated question makes no second certificate."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.orders import (
+    AnswerKind,
+    CAAnswer,
+    PollOrder,
+    RevokeOrder,
+    SubmitOrder,
+    WithdrawOrder,
+)
+from cardflow.ca import (
+    Answer,
+    CertificateRequest,
+    Issued,
+    Pending,
+    Rejected,
+    RevocationReason,
+)
+from cardflow.errors import Refused
+
+if TYPE_CHECKING:
+    from cardflow.ca import CertificateAuthority
+    from cardflow.db.ca_record import CARecord
+    from cardflow.model import Profile, Subject
+
+FIRST_POLL = timedelta(seconds=5)
+LAST_POLL = timedelta(hours=1)
+
+log = logging.getLogger(__name__)
+
+
+class CAActivities:
+    """Asks one CA, and believes no certificate that it did not check."""
+
+    def __init__(
+        self,
+        ca: "CertificateAuthority",
+        record: "CARecord",
+        profiles: "Mapping[str, Profile]",
+    ) -> None:
+        self._ca = ca
+        self._record = record
+        self._profiles = profiles
+
+    @activity.defn
+    async def submit(self, order: SubmitOrder) -> CAAnswer:
+        """The CA has the request; an answer that is a certificate is the one that was asked for."""
+        request = await self._request(order)
+        if found := self._name_objections(order, request.subject):
+            raise Refused(*found)
+        answer = await self._earlier_answer(request) or await self._ca.submit(request)
+        return await self._accepted(answer, order, request, timedelta(0))
+
+    @activity.defn
+    async def poll(self, order: PollOrder) -> CAAnswer:
+        """Return what became of a request, checked as at submission."""
+        request = await self._request(order.request)
+        answer = await self._ca.poll(order.handle)
+        since = await self._record.waiting_since(request.request_id)
+        return await self._accepted(answer, order.request, request, _now() - since)
+
+    @activity.defn
+    async def cancel(self, handle: str) -> None:
+        """The CA works on the request no more, if it can be told so."""
+        if self._ca.capabilities.cancel:
+            await self._ca.cancel(handle)
+
+    @activity.defn
+    async def withdraw(self, order: WithdrawOrder) -> None:
+        """Nothing comes of the requests: cancelled while the CA has them, revoked if issued."""
+        if not self._ca.capabilities.find:
+            raise Refused("this CA cannot be searched; see there that nothing comes of the request")
+        for request in order.requests:
+            await self._withdraw(await self._request(request))
+
+    @activity.defn
+    async def revoke(self, order: RevokeOrder) -> None:
+        """Every certificate named is revoked at the CA, and the register says so."""
+        if not self._ca.capabilities.revoke:
+            raise Refused("this CA cannot revoke; have the certificates revoked there by hand")
+        for serial_number in order.serial_numbers:
+            await self._ca.revoke(serial_number, RevocationReason(order.reason))
+        await self._record.revoked(order.serial_numbers, order.update_id, order.reason)
+
+    # Asking
+
+    async def _request(self, order: SubmitOrder) -> CertificateRequest:
+        return CertificateRequest(
+            request_id=order.request_id,
+            csr_pem=order.csr_pem,
+            profile=order.profile,
+            subject=await self._record.subject_of(order.holder_id),
+            requested_by=order.requested_by,
+        )
+
+    def _name_objections(self, order: SubmitOrder, subject: "Subject") -> list[str]:
+        from cardflow.x509 import subject_dn
+
+        if subject_dn(subject, self._profile(order)) == order.subject:
+            return []
+        return [
+            "the person's record changed since the update was opened, so the certificate would "
+            "carry other names than the forms; cancel the update and start it again"
+        ]
+
+    def _profile(self, order: SubmitOrder) -> "Profile":
+        try:
+            return self._profiles[order.profile]
+        except KeyError:
+            raise Refused(f"the profile {order.profile} does not exist any more") from None
+
+    async def _earlier_answer(self, request: CertificateRequest) -> Answer | None:
+        """Return what an earlier try, of this activity or before an operator's retry, led to."""
+        if self._ca.capabilities.find:
+            return await self._ca.find(request)
+        if activity.info().attempt > 1:
+            raise Refused(
+                "an earlier try may have reached the CA, which cannot be searched; see there"
+            )
+        return None
+
+    async def _withdraw(self, request: CertificateRequest) -> None:
+        answer = await self._ca.find(request)
+        if isinstance(answer, Pending) and self._ca.capabilities.cancel:
+            await self._ca.cancel(answer.handle)
+            answer = await self._ca.find(request)  # it may have been issued just before
+        if isinstance(answer, Issued):
+            await self._revoke_unwanted(answer, RevocationReason.CESSATION_OF_OPERATION)
+
+    # Believing
+
+    async def _accepted(
+        self, answer: Answer, order: SubmitOrder, request: CertificateRequest, waited: timedelta
+    ) -> CAAnswer:
+        match answer:
+            case Pending(handle, floor):
+                return CAAnswer(
+                    AnswerKind.PENDING, handle=handle, poll_at=_next_poll(waited, floor)
+                )
+            case Rejected(reason):
+                return CAAnswer(AnswerKind.REJECTED, reason=reason)
+            case Issued():
+                await self._check(answer, order, request)
+        return _issued(answer)
+
+    async def _check(self, answer: Issued, order: SubmitOrder, request: CertificateRequest) -> None:
+        from cardflow.x509 import certificate_objections
+
+        found = self._name_objections(order, request.subject) + certificate_objections(
+            answer.certificate_pem,
+            csr_pem=request.csr_pem,
+            profile=self._profile(order),
+            subject=request.subject,
+            issuer_chain_pem=await self._ca.ca_certificates(),
+            now=_now(),
+        )
+        if found:
+            await self._revoke_unwanted(answer, RevocationReason.SUPERSEDED)
+            raise Refused("the CA's certificate is not what was asked for", *found)
+
+    async def _revoke_unwanted(self, answer: Issued, reason: RevocationReason) -> None:
+        from cardflow.x509 import facts_of_certificate
+
+        serial_number = facts_of_certificate(answer.certificate_pem).serial_number
+        if self._ca.capabilities.revoke:
+            await self._ca.revoke(serial_number, reason)
+        else:
+            log.error("certificate %s must be revoked at the CA by hand", serial_number)
+
+
+def _issued(answer: Issued) -> CAAnswer:
+    from cardflow.x509 import facts_of_certificate
+
+    facts = facts_of_certificate(answer.certificate_pem)
+    return CAAnswer(
+        AnswerKind.ISSUED,
+        certificate_pem=answer.certificate_pem,
+        certificate_sha256=facts.sha256,
+        serial_number=facts.serial_number,
+        not_after=facts.not_after,
+    )
+
+
+def _next_poll(waited: timedelta, floor: datetime | None) -> datetime:
+    """Return when to ask again: ever later the longer the CA takes, never before its own floor."""
+    ours = _now() + min(max(2 * waited, FIRST_POLL), LAST_POLL)
+    return max(ours, floor) if floor else ours
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

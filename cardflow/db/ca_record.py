@@ -1,0 +1,67 @@
+"""What the CA's activities need of the register, and what they leave in it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from cardflow.db import audit
+from cardflow.db.session import Sessions, transaction
+from cardflow.db.tables import Certificate, Person, Update
+from cardflow.db.views import view_of
+from cardflow.errors import Refused
+from cardflow.lifecycle import lane_of
+from cardflow.model import Subject
+
+
+def subject_of(person: Person) -> Subject:
+    """Return the person's names as the register has them now."""
+    return Subject(
+        person_id=person.id,
+        common_name=person.name,
+        email=person.email,
+        given_name=person.given_name,
+        surname=person.surname,
+        upn=person.upn,
+        sid=person.sid,
+        organization=person.organization,
+    )
+
+
+class CARecord:
+    """The register as the CA's activities see it."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def subject_of(self, person_id: str) -> Subject:
+        """Return the names that a certificate for this person carries."""
+        async with transaction(self._sessions) as session:
+            person = await session.get(Person, person_id)
+        if person is None:
+            raise Refused("the card's holder is not registered any more")
+        return subject_of(person)
+
+    async def waiting_since(self, request_id: str) -> datetime:
+        """Return since when the lane of a request is at the CA, as far as is on record."""
+        update_id, _, lane = request_id.split(":", 2)
+        async with transaction(self._sessions) as session:
+            update = await session.get(Update, update_id)
+        since = lane_of(view_of(update).state, lane).since if update else None
+        return since or datetime.now(UTC)
+
+    async def revoked(self, serial_numbers: Sequence[str], update_id: str, reason: str) -> None:
+        """Leave the certificates marked as revoked; the audit trail names each one once."""
+        async with transaction(self._sessions) as session:
+            query = select(Certificate).where(
+                col(Certificate.serial_number).in_(serial_numbers),
+                col(Certificate.kind) == "managed",
+                col(Certificate.state) != "revoked",
+            )
+            for certificate in (await session.scalars(query)).all():
+                certificate.state = "revoked"
+                facts = {"serial_number": certificate.serial_number, "reason": reason}
+                now = datetime.now(UTC)
+                entry = audit.Entry("certificate_revoked", now, update_id=update_id, facts=facts)
+                await audit.append(session, entry)

@@ -1,0 +1,76 @@
+"""Copies of what workflows did: written forward only, each event once, whatever is repeated."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from cardflow.db import audit, effects, mail_queue
+from cardflow.db.tables import AuditEntry, Update, UpdateLane, WaitingFor
+from cardflow.db.views import input_of, text_of
+from cardflow.errors import Refused
+from cardflow.model import Event, UpdateView
+from cardflow.wire import to_json
+
+
+async def publish(
+    session: AsyncSession, view: UpdateView, events: Sequence[Event], *, mail_domain: str
+) -> None:
+    """Leave the events, their effects, their mails in the queue and the state after them."""
+    row = await session.get(Update, view.update_id, with_for_update=True)
+    if row is None:
+        raise Refused("the update was never opened here")
+    if view.state.events > row.events:
+        await write_view(session, row, view)
+    update = input_of(row)
+    known = await _recorded(session, row.id)
+    for event in sorted(events, key=lambda event: event.number):
+        if event.number in known:
+            continue
+        await audit.append(session, _entry(row.id, event))
+        await effects.apply(session, effects.Happening(row, update, view, event))
+        await mail_queue.queue(session, update, event, domain=mail_domain)
+    await session.flush()
+
+
+async def _recorded(session: AsyncSession, update_id: str) -> set[int | None]:
+    query = select(col(AuditEntry.event)).where(col(AuditEntry.update_id) == update_id)
+    return set((await session.scalars(query)).all())
+
+
+def _entry(update_id: str, event: Event) -> audit.Entry:
+    return audit.Entry(
+        event.kind,
+        event.at,
+        actor=event.actor,
+        update_id=update_id,
+        event=event.number,
+        facts=to_json(event),
+    )
+
+
+async def write_view(session: AsyncSession, row: Update, view: UpdateView) -> None:
+    """Leave the view, its lanes' stages and who is waited for as the update's state."""
+    row.stage = view.stage
+    row.due_at = view.due_at
+    row.ended_because = view.state.ended_because
+    row.events = view.state.events
+    row.view = text_of(view)
+    for lane in view.state.lanes:
+        stored = await session.get_one(UpdateLane, (row.id, lane.plan.lane))
+        stored.stage = lane.stage
+    await session.execute(delete(WaitingFor).where(col(WaitingFor.update_id) == row.id))
+    for entry in view.waiting:
+        session.add(
+            WaitingFor(
+                update_id=row.id,
+                lane=entry.lane,
+                party=entry.party,
+                what=entry.what,
+                holder_id=view.holder_id,
+                since=entry.since,
+                until=entry.until,
+            )
+        )
+    await session.flush()

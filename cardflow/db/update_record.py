@@ -1,0 +1,34 @@
+"""The record of updates: what the workflow's activities may do to the register."""
+
+from collections.abc import Sequence
+
+from cardflow.db import mail_queue, opening, projection
+from cardflow.db.session import Sessions, transaction
+from cardflow.model import Event, UpdateInput, UpdateView
+
+
+class UpdateRecord:
+    """Opens updates and publishes what happened to them, one transaction each."""
+
+    def __init__(self, sessions: Sessions, *, decision_root: str, mail_domain: str) -> None:
+        self._sessions = sessions
+        self._decision_root = decision_root
+        self._mail_domain = mail_domain
+
+    async def open(self, update: UpdateInput, workflow_id: str) -> list[str]:
+        """Leave the update on record, or only the refusal, and return why it was refused."""
+        async with transaction(self._sessions) as session:
+            found = await opening.opening_objections(
+                session, update, workflow_id=workflow_id, decision_root=self._decision_root
+            )
+            if found:
+                await opening.refuse(session, update, workflow_id, found)
+            else:
+                await opening.register(session, update)
+            return found
+
+    async def publish(self, view: UpdateView, events: Sequence[Event]) -> list[str]:
+        """Leave events and state on record; return the mails of these events that wait."""
+        async with transaction(self._sessions) as session:
+            await projection.publish(session, view, events, mail_domain=self._mail_domain)
+            return await mail_queue.queued_for(session, view.update_id, events)
