@@ -167,6 +167,9 @@ class Settings(BaseSettings):
         Path("secrets/job-key.pem"),
         description="Key, Ed25519 PEM, that signs jobs; agents pin it at enrolment.",
     )
+    profiles_file: StatePath | None = Field(
+        None, description="The kinds of certificates, TOML; default: the samples that come along."
+    )
     ca_dir: StatePath = Field(Path("ca"), description="The embedded CA's directory.")
     ca_passphrase_file: StatePath = Field(
         Path("secrets/ca-passphrase"), description="Opens the embedded CA's issuing key."
