@@ -48,7 +48,9 @@ def make_local_secrets(settings: Settings) -> None:
         raise Refused("secrets for production are made one by one, never by starting the demo")
     for ring in (settings.codec_key_file, settings.sealing_key_file, settings.qr_key_file):
         _once(ring, lambda: KeyRing.generate().dump())
-    _once(settings.ca_passphrase_file, lambda: secrets.token_urlsafe(32).encode())
+    root_passphrase = settings.ca_passphrase_file.with_name("ca-root-passphrase")
+    for passphrase in (settings.ca_passphrase_file, root_passphrase):
+        _once(passphrase, lambda: secrets.token_urlsafe(32).encode())
     _once(settings.job_key_file, lambda: _pem(Ed25519PrivateKey.generate()))
     _make_decision_keys(settings)
     _make_door(settings)

@@ -1,18 +1,22 @@
 """The Temporal server of the demo and the tests: one program on loopback with one SQLite file."""
 
-import asyncio
-import time
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.namespace.v1 import NamespaceConfig
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from cardflow.errors import Refused, Unavailable
+from cardflow.errors import Refused
 from cardflow.settings import Settings
 from cardflow.temporal.client import runtime
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -59,24 +63,36 @@ def server_command(settings: Settings, database: Path) -> list[str]:
     return command
 
 
-async def wait_until_ready(settings: Settings, *, seconds: float = 20) -> None:
-    """Return when the namespace answers and keeps closed updates for 30 days."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return await _keep_closed_updates(settings)
-        except (RuntimeError, RPCError) as error:
-            if time.monotonic() > deadline:
-                message = f"Temporal did not answer at {settings.temporal_address} in {seconds:g} s"
-                raise Unavailable(message) from error
-        await asyncio.sleep(0.05)
+async def is_ready(settings: Settings) -> bool:
+    """Tell whether the namespace answers; closed updates are then kept for 30 days."""
+    try:
+        await _keep_closed_updates(settings)
+    except (RuntimeError, RPCError):
+        return False
+    return True
+
+
+async def has_workers(settings: Settings) -> bool:
+    """Tell whether a worker asks for the work of the worker's task queue."""
+    request = DescribeTaskQueueRequest(
+        namespace=settings.temporal_namespace,
+        task_queue=TaskQueue(name=settings.temporal_task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    client = await _connect(settings)
+    return bool((await client.workflow_service.describe_task_queue(request)).pollers)
 
 
 async def _keep_closed_updates(settings: Settings) -> None:
     name = settings.temporal_namespace
-    client = await Client.connect(settings.temporal_address, namespace=name, runtime=runtime())
-    await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=name))
+    service = (await _connect(settings)).workflow_service
+    await service.describe_namespace(DescribeNamespaceRequest(namespace=name))
     kept = Duration(seconds=int(RETENTION.total_seconds()))
     config = NamespaceConfig(workflow_execution_retention_ttl=kept)
-    request = UpdateNamespaceRequest(namespace=name, config=config)
-    await client.workflow_service.update_namespace(request)
+    await service.update_namespace(UpdateNamespaceRequest(namespace=name, config=config))
+
+
+async def _connect(settings: Settings) -> Client:
+    return await Client.connect(
+        settings.temporal_address, namespace=settings.temporal_namespace, runtime=runtime()
+    )
