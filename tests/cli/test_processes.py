@@ -58,13 +58,16 @@ async def test_a_program_that_ends_by_itself_is_named_with_its_last_words(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     await supervisor.start(program(tmp_path, "steady", UNTIL_TOLD))
-    source = "import sys; print('ready', flush=True); sys.stdin.read(); sys.exit('no more memory')"
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    source = f"print('ready', flush=True); open({str(go)!r}).read(); raise SystemExit('no memory')"
     await supervisor.start(program(tmp_path, "frail", source))
+    go.write_text("end now")
 
     ended = await supervisor.until_one_ends()
 
     assert ended.startswith("frail ended by itself (exit code 1)")
-    assert "no more memory" in ended
+    assert "no memory" in ended
 
 
 async def test_a_program_that_ends_while_starting_is_told_at_once(
