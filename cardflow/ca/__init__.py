@@ -44,7 +44,7 @@ class Issued:
 
 @dataclass(frozen=True)
 class Pending:
-    """The CA has the request and has not decided; ask again with ``handle``, not before the instant."""
+    """The CA has not decided; ask again with ``handle``, and not before the instant."""
 
     handle: str
     not_before: datetime | None = None
@@ -71,7 +71,7 @@ class Capabilities:
 
 
 class CertificateAuthority(Protocol):
-    """Seven verbs; errors are ``Refused`` (final), ``Unavailable`` (retry), ``Unknown`` (look first)."""
+    """Seven verbs; they raise ``Refused`` (final), ``Unavailable`` (retry), ``Unknown`` (look)."""
 
     capabilities: Capabilities
 

@@ -1,0 +1,154 @@
+"""Requests coming in: refused with every reason, taken in once, answered alike on every repeat."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from cardflow.ca import Answer, CertificateRequest, Issued, Pending, Rejected
+from cardflow.ca.embedded import deciding, requests
+from cardflow.ca.embedded.issuing import Draft, Issuance
+from cardflow.ca.embedded.setup import Hierarchy
+from cardflow.ca.tables import CaRequest, State
+from cardflow.errors import Refused, Unavailable
+from cardflow.model import Profile
+from cardflow.sql import Sessions, transaction
+from cardflow.x509 import csr_objections, load_csr, spki_sha256, subject_objections
+
+LONGEST_ID = 200
+TRIES = 5
+WITHDRAWN = "the request was withdrawn"
+
+
+class Intake:
+    """Takes requests in, and has those issued that nobody need decide or that officers approved."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        hierarchy: Hierarchy,
+        issuance: Issuance,
+        profiles: Mapping[str, Profile],
+        decision_root: str | None,
+    ) -> None:
+        self._sessions = sessions
+        self._hierarchy = hierarchy
+        self._issuance = issuance
+        self._profiles = profiles
+        self._decision_root = decision_root
+
+    async def submit(self, request: CertificateRequest) -> Answer:
+        """Take the request in, once; issue at once where no officer is needed."""
+        for _ in range(TRIES):
+            try:
+                row = await self._row(request.request_id) or await self._take_in(request)
+            except IntegrityError:
+                # Another process took in the same request, or the same key: look again.
+                continue
+            requests.refuse_other_content(row, request)
+            return await self.standing(row)
+        raise Unavailable("the request is being taken in by many at once")
+
+    async def find(self, request: CertificateRequest) -> Answer | None:
+        """Return how the request stands, or None when it never arrived."""
+        row = await self._row(request.request_id)
+        if row is None:
+            return None
+        requests.refuse_other_key(row, request)
+        return await self.standing(row)
+
+    async def poll(self, handle: str) -> Answer:
+        """Return how the request stands."""
+        return await self.standing(await self._known(handle))
+
+    async def cancel(self, handle: str) -> None:
+        """Withdraw the request; a certificate that is being issued, or is issued, stays."""
+        async with transaction(self._sessions) as session:
+            row = await requests.locked(session, handle)
+            if row.state in (State.PENDING, State.APPROVED):
+                row.state, row.reason, row.ended_at = State.CANCELLED, WITHDRAWN, _now()
+
+    async def standing(self, row: CaRequest) -> Answer:
+        """Return the answer; where the issuing key is, what may be issued is issued now."""
+        if row.state == State.APPROVED and self._issuance.can_sign:
+            await self._begin(row)
+            row = await self._known(row.request_id)
+        match row.state:
+            case State.ISSUED:
+                return await self._issued(row)
+            case State.SIGNING if self._issuance.can_sign:
+                return await self._issued(row)
+            case State.REJECTED | State.CANCELLED:
+                return Rejected(row.reason)
+        return Pending(row.request_id)
+
+    async def _issued(self, row: CaRequest) -> Issued:
+        certificate_pem = await self._issuance.release(row.request_id, _now())
+        return Issued(certificate_pem, self._hierarchy.chain_pem)
+
+    # Taking in
+
+    async def _take_in(self, request: CertificateRequest) -> CaRequest:
+        profile = self._profile_for(request)
+        draft = await self._draft(profile, request)
+        row = requests.new_row(request, profile, draft.remarks, _now())
+        async with transaction(self._sessions) as session:
+            await requests.claim_key(session, row)
+            session.add(row)
+            await session.flush()
+            if row.state == State.APPROVED:
+                self._issuance.begin(session, row, draft)
+        return row
+
+    def _profile_for(self, request: CertificateRequest) -> Profile:
+        profile = self._profiles.get(request.profile)
+        if profile is None:
+            raise Refused(f"there is no profile {request.profile}")
+        found = subject_objections(request.subject, profile) + csr_objections(request.csr_pem, None)
+        if not 1 <= len(request.request_id) <= LONGEST_ID:
+            found.append(f"the request id must have between 1 and {LONGEST_ID} characters")
+        if found:
+            raise Refused(*found)
+        own = (self._hierarchy.root, self._hierarchy.issuing)
+        if spki_sha256(load_csr(request.csr_pem)) in {spki_sha256(ca) for ca in own}:
+            raise Refused("the public key is one of the CA's own")
+        return profile
+
+    async def _draft(self, profile: Profile, request: CertificateRequest | CaRequest) -> Draft:
+        subject = (
+            requests.subject_of(request) if isinstance(request, CaRequest) else request.subject
+        )
+        key = load_csr(request.csr_pem).public_key()
+        return await self._issuance.draft(profile, subject, key, _now())
+
+    # What officers approved
+
+    async def _begin(self, row: CaRequest) -> None:
+        draft = await self._draft(requests.profile_of(row), row)
+        async with transaction(self._sessions) as session:
+            fresh = await requests.locked(session, row.request_id)
+            if fresh.state != State.APPROVED:
+                return
+            await self._refuse_unapproved(session, fresh)
+            self._issuance.begin(session, fresh, draft)
+
+    async def _refuse_unapproved(self, session: AsyncSession, row: CaRequest) -> None:
+        given = await requests.decisions_on(session, row.request_id)
+        current = self._profiles.get(row.profile)
+        if found := deciding.approval_objections(row, given, current, self._decision_root):
+            raise Refused(*found)
+
+    async def _row(self, request_id: str) -> CaRequest | None:
+        async with transaction(self._sessions) as session:
+            return await session.get(CaRequest, request_id)
+
+    async def _known(self, handle: str) -> CaRequest:
+        row = await self._row(handle)
+        if row is None:
+            raise Refused(f"there is no request {handle}")
+        return row
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,140 @@
+"""From an approved request to a certificate, so that a crash at any instant leaves one, not two.
+
+1. Draft and lint. 2. Commit the draft: serial number and dates are now the request's for ever.
+3. Sign exactly that draft. 4. Commit the certificate, unless another process was faster.
+5. Answer with what is committed. Whoever finds a draft without a certificate goes on at 3.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from cardflow.ca.embedded.building import Issuer, draft_leaf, pem, sign_draft, validity
+from cardflow.ca.embedded.lint import refuse_findings
+from cardflow.ca.tables import CaCertificate, CaRequest, State
+from cardflow.errors import Refused
+from cardflow.model import Profile, Subject
+from cardflow.sql import Sessions, transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A linted draft, and what the linter remarked below a warning."""
+
+    certificate: x509.Certificate
+    remarks: tuple[str, ...]
+
+    def row(self, request_id: str | None) -> CaCertificate:
+        """Return the write-ahead record."""
+        return CaCertificate(
+            serial_number=format(self.certificate.serial_number, "x"),
+            request_id=request_id,
+            draft=self.certificate.public_bytes(Encoding.DER),
+            not_before=self.certificate.not_valid_before_utc,
+            not_after=self.certificate.not_valid_after_utc,
+        )
+
+
+def linted(certificate: x509.Certificate) -> Draft:
+    """Return the draft with the linter's remarks, or raise Refused."""
+    return Draft(certificate, refuse_findings(certificate.public_bytes(Encoding.DER)))
+
+
+class Issuance:
+    """Drafts, signs and records; one thread does what is slow and what touches the key."""
+
+    def __init__(
+        self, sessions: Sessions, issuer: Issuer, key: ec.EllipticCurvePrivateKey | None
+    ) -> None:
+        self._sessions = sessions
+        self._issuer = issuer
+        self._key = key
+        self._thread = ThreadPoolExecutor(1, "embedded-ca")
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether this process holds the issuing key."""
+        return self._key is not None
+
+    @property
+    def key(self) -> ec.EllipticCurvePrivateKey:
+        """The issuing key, or Refused where there is none."""
+        if self._key is None:
+            raise Refused("this process does not hold the issuing key; the worker does")
+        return self._key
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` gives, made in the one thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    async def draft(
+        self,
+        profile: Profile,
+        subject: Subject,
+        public_key: CertificatePublicKeyTypes,
+        now: datetime,
+    ) -> Draft:
+        """Return a linted draft, or raise Refused."""
+        life = timedelta(days=profile.validity_days)
+        period = validity(now, life, self._issuer.certificate)
+        return await self.in_thread(
+            lambda: linted(draft_leaf(self._issuer, profile, subject, public_key, period))
+        )
+
+    def begin(self, session: AsyncSession, row: CaRequest, draft: Draft) -> None:
+        """Record the draft as the request's: from here on it will be issued."""
+        row.state = State.SIGNING
+        session.add(draft.row(row.request_id))
+
+    async def release(self, request_id: str, now: datetime) -> str:
+        """Return the request's certificate as PEM, signed now if no process did so yet."""
+        row = await self._record(request_id)
+        if not row.certificate_pem:
+            await self._commit(row, await self.sign(row.draft), now)
+            row = await self._record(request_id)
+        return row.certificate_pem
+
+    async def sign(self, draft_der: bytes) -> str:
+        """Return the draft with the CA's signature, as PEM."""
+        key, issuer = self.key, self._issuer.certificate
+        return await self.in_thread(lambda: pem(sign_draft(draft_der, key, issuer)))
+
+    async def _record(self, request_id: str) -> CaCertificate:
+        query = select(CaCertificate).where(CaCertificate.request_id == request_id)
+        async with transaction(self._sessions) as session:
+            return (await session.scalars(query)).one()
+
+    async def _commit(self, row: CaCertificate, certificate_pem: str, now: datetime) -> None:
+        unsigned = (col(CaCertificate.id) == row.id, col(CaCertificate.certificate_pem) == "")
+        async with transaction(self._sessions) as session:
+            await session.execute(
+                update(CaCertificate).where(*unsigned).values(certificate_pem=certificate_pem)
+            )
+            await session.execute(
+                update(CaRequest)
+                .where(col(CaRequest.request_id) == row.request_id)
+                .values(state=State.ISSUED, ended_at=now)
+            )
+
+    async def unfinished(self) -> list[str]:
+        """Return the requests whose draft was recorded but not signed."""
+        query = select(CaRequest.request_id).where(CaRequest.state == State.SIGNING)
+        async with transaction(self._sessions) as session:
+            return list((await session.scalars(query)).all())
