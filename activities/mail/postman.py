@@ -6,7 +6,7 @@ from email.message import EmailMessage
 from activities.mail.compose import Composer
 from activities.mail.smtp import Fate, Outcome, Relay
 from cardflow.db.mail_queue import Letter, Posted, letters, mark
-from cardflow.db.session import Sessions, transaction
+from cardflow.sql import Sessions, transaction
 from cardflow.errors import Refused
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from cardflow.db import audit
-from cardflow.db.session import Sessions, transaction
+from cardflow.sql import Sessions, transaction
 from cardflow.db.tables import Certificate, Person, Update
 from cardflow.db.views import view_of
 from cardflow.errors import Refused

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cardflow.db import mail_queue, opening, projection
-from cardflow.db.session import Sessions, transaction
+from cardflow.sql import Sessions, transaction
 from cardflow.model import Event, UpdateInput, UpdateView
 
 

@@ -1,0 +1,55 @@
+"""Brings a database to the tables that this program needs, or says that it is not there yet."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+LOCK = 4_711_002  # any number, as long as nobody else takes it
+
+
+async def upgrade_database(engine: AsyncEngine) -> None:
+    """Leave the database at the newest revision; processes that start together take turns."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    async with engine.begin() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    run(connection, command.upgrade, "head")
+
+
+def run(connection: Connection, order: Any, *arguments: Any) -> None:
+    """Carry out one of alembic's commands over the connection."""
+    config = _config()
+    config.attributes["connection"] = connection
+    order(config, *arguments)
+
+
+async def database_objections(engine: AsyncEngine) -> list[str]:
+    """Return why this program cannot work with the database as it is."""
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    async with engine.connect() as connection:
+        found = await connection.run_sync(_revision)
+    if found == wanted:
+        return []
+    return [f"the database is at revision {found or 'none'}, this program needs {wanted}"]
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
