@@ -54,7 +54,7 @@ async def show_audit(
     """List what happened, the oldest first."""
     rows = await list_entries(
         session,
-        after=int(paging.after("audit") or 0),
+        after=paging.after_number("audit"),
         limit=paging.limit + 1,
         update_id=update,
         kind=kind,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from fastapi import Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from api.authorize import Caller
@@ -44,6 +44,9 @@ Key = Annotated[
 def declare_key(key: Key = None) -> str | None:
     """Return the key; as a dependency it puts the header into the API's description."""
     return key
+
+
+GivenKey = Annotated[str | None, Depends(declare_key)]
 
 
 def given_key(request: Request) -> str | None:

@@ -14,6 +14,7 @@ from api.problems import Problem, invalid
 T = TypeVar("T")
 Row = TypeVar("Row")
 LONGEST_CURSOR = 200
+LONGEST_NUMBER = 15
 
 
 class Page(BaseModel, Generic[T]):
@@ -42,6 +43,15 @@ class Paging:
         if listed != name or not key:
             raise _bad_cursor()
         return key
+
+    def after_number(self, name: str) -> int:
+        """Return the same where the key is a number."""
+        key = self.after(name)
+        if not key:
+            return 0
+        if not key.isascii() or not key.isdigit() or len(key) > LONGEST_NUMBER:
+            raise _bad_cursor()
+        return int(key)
 
 
 def page(

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
@@ -113,6 +113,7 @@ def install_problems(app: FastAPI) -> None:
     app.exception_handler(CardflowError)(_on_expected)
     app.exception_handler(RequestValidationError)(_on_invalid)
     app.exception_handler(HTTPException)(_on_http)
+    app.exception_handler(IntegrityError)(_on_clash)
     for down in (RPCError, OperationalError, InterfaceError):
         app.exception_handler(down)(_on_down)
     app.exception_handler(Exception)(_on_bug)
@@ -139,6 +140,8 @@ async def _on_problem(_request: Request, error: Problem) -> JSONResponse:
 async def _on_expected(_request: Request, error: CardflowError) -> JSONResponse:
     if isinstance(error, Refused):
         return render(refused(error.objections))
+    if not error.retryable:
+        return await _on_bug(_request, error)
     log.warning("not available: %s", error)
     return render(Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS}))
 
@@ -156,6 +159,10 @@ async def _on_http(_request: Request, error: HTTPException) -> JSONResponse:
     status = error.status_code if error.status_code in TITLES else 400
     detail = TITLES[status][1] if status == 404 else error.detail  # noqa: PLR2004 HTTP's own number
     return render(Problem(status, detail, headers=dict(error.headers or {})))
+
+
+async def _on_clash(_request: Request, _error: IntegrityError) -> JSONResponse:
+    return render(refused(["it clashes with something stored at the same moment; look again"]))
 
 
 async def _on_down(_request: Request, error: Exception) -> JSONResponse:

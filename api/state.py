@@ -3,7 +3,6 @@
 Routes name what they need by the aliases at the end; nothing here is a global.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,27 +14,15 @@ from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.keys import Keys, load_keys
+from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.signing_in import Guesses
 from cardflow import decisions
+from cardflow.ca.embedded.authority import EmbeddedCA
+from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.model import Profile
+from cardflow.profiles import load_profiles
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, create_engine, for_reading, sessions_of
-from cardflow.temporal.client import connect
-
-
-class TemporalLink:
-    """Connects at the first question, so that the API starts without Temporal and says so."""
-
-    def __init__(self, settings: Settings, client: Client | None = None) -> None:
-        self._settings = settings
-        self._client = client
-        self._lock = asyncio.Lock()
-
-    async def client(self) -> Client:
-        """Return the connected client, or raise Unavailable."""
-        async with self._lock:
-            if self._client is None:
-                self._client = await connect(self._settings)
-            return self._client
 
 
 @dataclass(frozen=True)
@@ -43,29 +30,37 @@ class State:
     """Everything that is built once per process and shared by both doors."""
 
     settings: Settings
+    keys: Keys
+    profiles: dict[str, Profile]
     engine: AsyncEngine
     sessions: Sessions
     reads: Sessions  # on SQLite these wait for no writer
+    store: DocumentStore
     temporal: TemporalLink
-    keys: Keys
+    ca: AuthorityLink
     guesses: Guesses = field(default_factory=Guesses)
 
 
 @asynccontextmanager
 async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIterator[State]:
     """Yield the state of a process; its connections are closed afterwards."""
-    keys = load_keys(settings)
+    keys, profiles = load_keys(settings), load_profiles(settings.profiles_file)
     engine = create_engine(settings.database_url)
+    ca = embedded_ca(settings, engine, profiles, keys.decision_root)
     try:
         yield State(
             settings=settings,
+            keys=keys,
+            profiles=profiles,
             engine=engine,
             sessions=sessions_of(engine),
             reads=sessions_of(for_reading(engine)),
+            store=FileStore(settings.document_dir),
             temporal=TemporalLink(settings, temporal),
-            keys=keys,
+            ca=ca,
         )
     finally:
+        ca.close()
         await engine.dispose()
 
 
@@ -89,6 +84,14 @@ async def _temporal(state: Everything) -> Client:
     return await state.temporal.client()
 
 
+def _store(state: Everything) -> DocumentStore:
+    return state.store
+
+
+def _authority(state: Everything) -> EmbeddedCA:
+    return state.ca.authority()
+
+
 def _signer(state: Everything) -> decisions.Signer:
     return state.keys.signer
 
@@ -100,5 +103,7 @@ def _keys(state: Everything) -> Keys:
 AppSettings = Annotated[Settings, Depends(_settings)]
 Database = Annotated[Sessions, Depends(_sessions)]
 Temporal = Annotated[Client, Depends(_temporal)]
+Store = Annotated[DocumentStore, Depends(_store)]
+Authority = Annotated[EmbeddedCA, Depends(_authority)]
 Signer = Annotated[decisions.Signer, Depends(_signer)]
 AppKeys = Annotated[Keys, Depends(_keys)]

@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address the API listens on.")
     api_port: Port = Field(8000, description="Port the API listens on.")
+    proxy_addresses: str = Field(
+        "",
+        description="Reverse proxies whose X-Forwarded-For is believed: addresses, with commas.",
+    )
     session_idle_hours: int = Field(1, ge=1, description="A session unused this long ends.")
     session_absolute_hours: int = Field(12, ge=1, description="A session this old ends.")
 

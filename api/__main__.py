@@ -1,0 +1,112 @@
+"""`python -m api`: both doors in one process, over one state, until a signal ends it."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_agent_app, create_app
+from api.housekeeping import keep_house
+from api.state import State, opened
+from cardflow.errors import Refused
+from cardflow.settings import Settings, load_settings, setting_name
+from cardflow.temporal.ending import run_and_exit
+
+GRACE_SECONDS = 5
+
+log = logging.getLogger("api")
+
+
+class Door(uvicorn.Server):
+    """A server whose end is decided by the process, not by itself."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: one handler ends both doors."""
+        yield
+
+
+async def serve(settings: Settings) -> None:
+    """Serve both doors until SIGINT or SIGTERM; requests that run get a few seconds to end."""
+    sockets = [
+        _listen("api_port", settings.api_host, settings.api_port),
+        _listen("door_port", settings.door_host, settings.door_port),
+    ]
+    async with opened(settings) as state:
+        doors = _doors(settings, state)
+        house = asyncio.create_task(keep_house(state))
+        _on_signals(doors)
+        log.info("people: %s, agents: %s", settings.public_url, settings.door_url)
+        try:
+            await asyncio.gather(*(door.serve([s]) for door, s in zip(doors, sockets, strict=True)))
+        finally:
+            house.cancel()
+
+
+def _doors(settings: Settings, state: State) -> list[Door]:
+    @asynccontextmanager
+    async def shared(_settings: Settings) -> AsyncIterator[State]:
+        yield state
+
+    proxies = settings.proxy_addresses
+    people = _config(
+        create_app(settings, shared),
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies or None,
+    )
+    agents = _config(
+        create_agent_app(settings, shared),
+        proxy_headers=False,
+        ssl_certfile=str(settings.door_certificate_file),
+        ssl_keyfile=str(settings.door_key_file),
+    )
+    return [Door(people), Door(agents)]
+
+
+def _config(app: FastAPI, **options: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def _listen(field: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = f"{host}:{port} cannot be listened on ({error.strerror})"
+        raise Refused(f"{reason}; free it or set {setting_name(field)}") from error
+
+
+def _on_signals(doors: list[Door]) -> None:
+    def end() -> None:
+        for door in doors:
+            door.force_exit = door.should_exit  # a second signal does not wait
+            door.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+
+
+async def main() -> None:
+    """Serve with the settings of this installation."""
+    settings = load_settings()
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    await serve(settings)
+
+
+if __name__ == "__main__":
+    run_and_exit(main())
