@@ -89,6 +89,38 @@ def add(
         show_record(added, as_json=connection.json)
 
 
+@app.command(name="first-admin")
+def first_admin(
+    login: str,
+    name: str,
+    /,
+    *,
+    password_file: Path | None = None,
+    state: Path | None = None,
+) -> None:
+    """Make the first administrator, on the machine that Cardflow runs on; once, before all others.
+
+    For example:
+
+        cardflow people first-admin ada "Ada Holm"
+
+    Parameters
+    ----------
+    password_file
+        A file (mode 0600) with the password, instead of being asked.
+    state
+        The state directory; default: CARDFLOW_STATE_DIR, else var.
+    """
+    import asyncio
+
+    from cardflow.settings import load_settings
+    from cli.first_admin import make_first_admin  # the database loads slowly
+
+    password = _first_password(login, password_file)
+    asyncio.run(make_first_admin(load_settings(state), login, name, password))
+    say(f"{login} is the first administrator\n  → sign in: cardflow login {login}")
+
+
 @app.command(name="import")
 def import_people(file: Path, /, *, connection: Connection = HERE) -> None:
     """Import people from a CSV file; bad rows are refused by line, the others are taken.

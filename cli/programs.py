@@ -1,0 +1,56 @@
+"""Other people's programs, judged by their exit codes and their output alone."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cardflow.errors import Refused
+
+TIME_LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A program that ended."""
+
+    command: tuple[str, ...]
+    code: int
+    output: bytes
+    errors: str
+
+    @property
+    def text(self) -> str:
+        """What it said, both streams."""
+        return self.output.decode(errors="replace") + self.errors
+
+    @property
+    def succeeded(self) -> bool:
+        return self.code == 0
+
+
+def run(*command: str, environment: Mapping[str, str] | None = None, given: bytes = b"") -> Ran:
+    """Return how the program ended; its environment holds nothing but what is given here."""
+    surroundings = {"PATH": f"{os.defpath}:/usr/sbin", "LC_ALL": "C", **(environment or {})}
+    try:
+        ended = subprocess.run(  # noqa: S603 the callers' commands are their own, never a person's
+            command,
+            input=given,
+            env=surroundings,
+            capture_output=True,
+            timeout=TIME_LIMIT_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise Refused(f"{command[0]} is not installed\n  → run: make setup") from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{command[0]} did not end within {TIME_LIMIT_SECONDS} s") from None
+    return Ran(command, ended.returncode, ended.stdout, ended.stderr.decode(errors="replace"))
+
+
+def expect(ran: Ran) -> Ran:
+    """Return the program's end if it was a success, else refuse with its last words."""
+    if not ran.succeeded:
+        words = ran.text.strip().splitlines() or ["it said nothing"]
+        raise Refused(f"{' '.join(ran.command[:2])} failed ({ran.code}): {words[-1]}")
+    return ran
