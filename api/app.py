@@ -9,7 +9,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import audit, cards, health, people, session, tokens
+from api import (
+    agent_admin,
+    agents,
+    audit,
+    ca,
+    cards,
+    certificates,
+    health,
+    people,
+    pki,
+    policies,
+    session,
+    tokens,
+)
 from api.description import describe
 from api.problems import install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, RequestLog, SecurityHeaders
@@ -17,6 +30,7 @@ from api.state import State, opened
 from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
+PEOPLES = (session, people, tokens, cards, policies, ca, certificates, agent_admin, audit)
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 
@@ -24,8 +38,9 @@ Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the people's door."""
     app = _door("Cardflow", settings, open_state)
-    for module in (session, people, tokens, cards, audit):
+    for module in PEOPLES:
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(pki.router)
     app.include_router(health.router)
     app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
     _frame(app, https=settings.public_url.startswith("https:"))
@@ -35,6 +50,7 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
 def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the agent door."""
     app = _door("Cardflow agent door", settings, open_state)
+    app.include_router(agents.router)
     _frame(app, https=True)
     return app
 

@@ -1,0 +1,174 @@
+"""How a person's word reaches an update: signed, journalled, sent, answered; all in this one place.
+
+The journal comes first: a word that was journalled and not answered is sent again by its repeat,
+under the same id, and counts once.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy.exc import IntegrityError
+from temporalio.client import (
+    Client,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.idempotency import HEADER
+from api.problems import Problem, invalid, refused
+from api.state import State
+from cardflow.db.register_updates import answer_to, find_update, journalled, names_of
+from cardflow.db.tables import JournalAnswer, JournalEntry
+from cardflow.db.views import text_of
+from cardflow.decisions import peek, utc_now
+from cardflow.errors import Unavailable
+from cardflow.model import Action, Reply
+from cardflow.sql import transaction
+from cardflow.wire import from_json
+from workflows.card_update import CardUpdate, workflow_id
+
+PATIENCE = timedelta(seconds=10)
+ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+NO_ANSWER = (
+    "the update did not answer in time; what you said is kept: send the same request with the same "
+    f"{HEADER} again to learn what came of it"
+)
+FOREIGN = "the action is for another update"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An action that counted, as it was first recorded, and what it led to."""
+
+    action: Action
+    reply: Reply
+
+
+async def take(state: State, card_id: str, action: Action) -> Taken:
+    """Have the update on the card take the action, once; a refusal is Problem 409."""
+    entry = await record(state, action)
+    recorded = peek(entry.token)
+    if not _same(recorded, action):
+        raise invalid(HEADER, "this key was used for another request", "use a new key")
+    answer = await _kept_answer(state, action.id)
+    if answer is None:
+        answer = await _send(state, card_id, entry)
+        await keep_answer(state, answer)
+    if not answer.accepted:
+        raise await told(state, json.loads(answer.answer))
+    return Taken(recorded, from_json(Reply, json.loads(answer.answer)))
+
+
+async def record(state: State, action: Action) -> JournalEntry:
+    """Return the action's entry in the journal, made now unless it was there."""
+    async with transaction(state.sessions) as session:
+        if entry := await journalled(session, action.id):
+            return entry
+    entry = JournalEntry(
+        action_id=action.id,
+        update_id=action.update_id,
+        token=state.keys.signer.sign(action),
+        recorded_at=utc_now(),
+    )
+    try:
+        async with transaction(state.sessions) as session:
+            session.add(entry)
+    except IntegrityError:
+        # A repeat of the same request won the race.
+        return await record(state, action)
+    return entry
+
+
+async def keep_answer(state: State, answer: JournalAnswer) -> None:
+    """Leave the answer beside the action, unless one stands there."""
+    try:
+        async with transaction(state.sessions) as session:
+            if await answer_to(session, answer.action_id) is None:
+                session.add(answer)
+    except IntegrityError:
+        return  # the same answer to the same action, from a repeat that ran beside us
+
+
+async def told(state: State, objections: Sequence[str]) -> Problem:
+    """Return the refusal in words for people: ids of people become their names."""
+    found = {match for text in objections for match in ID.findall(text)}
+    async with transaction(state.sessions) as session:
+        names = await names_of(session, found) if found else {}
+    return refused([ID.sub(lambda m: names.get(m[0], m[0]), text) for text in objections])
+
+
+def accepted(action: Action, reply: Reply) -> JournalAnswer:
+    """Return the record of a yes."""
+    return JournalAnswer(
+        action_id=action.id, accepted=True, answer=text_of(reply), recorded_at=utc_now()
+    )
+
+
+async def _kept_answer(state: State, action_id: str) -> JournalAnswer | None:
+    async with transaction(state.sessions) as session:
+        return await answer_to(session, action_id)
+
+
+async def _send(state: State, card_id: str, entry: JournalEntry) -> JournalAnswer:
+    client = await state.temporal.client()
+    try:
+        reply = await _execute(client, card_id, entry)
+    except WorkflowUpdateFailedError as error:
+        return await _refusal(state, entry, _objections(error))
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise Unavailable(NO_ANSWER) from error
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return await _refusal(state, entry, [FOREIGN])
+    return accepted(peek(entry.token), reply)
+
+
+async def _execute(client: Client, card_id: str, entry: JournalEntry) -> Reply:
+    handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
+    return await handle.execute_update(
+        CardUpdate.act, entry.token, id=entry.action_id, rpc_timeout=PATIENCE
+    )
+
+
+def _objections(error: WorkflowUpdateFailedError) -> list[str]:
+    """Return why the workflow said no; anything else that it raises is a bug of ours."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == "Refused":
+        return [str(detail) for detail in cause.details] or [cause.message]
+    if isinstance(cause, ApplicationError) and cause.type == "AcceptedUpdateCompletedWorkflow":
+        return [FOREIGN]
+    raise error
+
+
+async def _refusal(state: State, entry: JournalEntry, objections: list[str]) -> JournalAnswer:
+    if objections == [FOREIGN]:
+        objections = [await _how_it_ended(state, entry.update_id)]
+    answer = json.dumps(objections, ensure_ascii=False)
+    return JournalAnswer(
+        action_id=entry.action_id, accepted=False, answer=answer, recorded_at=utc_now()
+    )
+
+
+async def _how_it_ended(state: State, update_id: str) -> str:
+    """Another update, or none, is open on the card: this one has ended."""
+    async with transaction(state.sessions) as session:
+        update = await find_update(session, update_id)
+    return f"this update has ended: {update.stage}" if update else "this update has ended"
+
+
+def _same(recorded: Action, action: Action) -> bool:
+    """Tell whether two actions are one request; instants, ids and codes are new each time."""
+    return _essence(recorded) == _essence(action)
+
+
+def _essence(action: Action) -> Action:
+    document = action.document
+    if document:
+        document = replace(document, id="", submitted_at=None)
+    return replace(action, at=action.at.min, visit=None, document=document)

@@ -1,0 +1,140 @@
+"""Which workstation is asking: every request at the agent door is signed, fresh, and used once."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from fastapi import Request
+from pydantic import TypeAdapter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.problems import FieldProblem, Problem
+from api.state import State
+from cardflow.db.register_agents import find_agent, forget_nonces, spend_nonce, touch
+from cardflow.db.tables import Agent
+from cardflow.decisions import utc_now
+from cardflow.errors import Refused
+from cardflow.httpsig import Verified, verify
+from cardflow.sql import transaction
+from cardflow.wire import from_json
+
+BODY_LIMIT = 1024 * 1024  # a thousand certificates
+OLDEST_AGENT = (0, 1)
+PRODUCT = re.compile(r"cardflow-agent/(\d{1,5})\.(\d{1,5})\b")
+KEY_ID = re.compile(r';keyid="([A-Za-z0-9_:.-]{1,128})"')
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that counts: who made it, what it says, and the transaction that used it up."""
+
+    agent: Agent
+    body: bytes
+    session: AsyncSession
+
+
+@asynccontextmanager
+async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
+    """Yield the call of a confirmed agent; its nonce and its effect are committed together."""
+    body = await request.body()
+    now = utc_now()
+    async with transaction(state.sessions) as session:
+        agent = await _signer_of(request, session)
+        verified = _verified(request, state, body, agent)
+        _check_standing(agent)
+        check_version(request.headers.get("user-agent", ""), agent.version)
+        if not await spend_nonce(session, agent.id, verified.nonce, now=now):
+            raise _stranger("this request was received before")
+        if await touch(session, agent, now=now):
+            await forget_nonces(session, agent.id, now=now)
+        yield Call(agent, body, session)
+
+
+async def _signer_of(request: Request, session: AsyncSession) -> Agent:
+    found = KEY_ID.search(request.headers.get("signature-input", ""))
+    agent = await find_agent(session, found[1]) if found else None
+    if agent is None:
+        raise _stranger("the request is not signed by an agent that is known here")
+    return agent
+
+
+def _verified(request: Request, state: State, body: bytes, agent: Agent) -> Verified:
+    def public_key(key_id: str) -> Ed25519PublicKey:
+        if key_id != agent.id:
+            raise Refused("the request names two keys")
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(agent.public_key))
+
+    return signature_of(request, state, body, public_key)
+
+
+def signature_of(request: Request, state: State, body: bytes, public_key: Any) -> Verified:
+    """Return who signed the request, for this door and no other; or raise Problem 401."""
+    scope = request.scope
+    try:
+        return verify(
+            request.method,
+            authority(state),
+            scope.get("raw_path", request.url.path.encode()).decode("latin-1").partition("?")[0],
+            scope["query_string"].decode("latin-1"),
+            _headers(request),
+            body,
+            public_key_for=public_key,
+            now=utc_now(),
+        )
+    except Refused as refusal:
+        raise _stranger(str(refusal)) from refusal
+
+
+def authority(state: State) -> str:
+    """Return the door's authority as its address names it, whatever the Host header says."""
+    return state.settings.door_url.removeprefix("https://").removesuffix(":443").lower()
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers; one that was sent twice has its lines joined, RFC 9110 5.2."""
+    names = set(request.headers)
+    return {name: ", ".join(request.headers.getlist(name)) for name in names}
+
+
+def _check_standing(agent: Agent) -> None:
+    if agent.state == "revoked":
+        raise Problem(403, "this agent was revoked; enrol it again", slug="agent-revoked")
+    if agent.state != "confirmed":
+        detail = "this agent is not confirmed yet: compare its six words in the portal and confirm"
+        raise Problem(403, detail, slug="agent-not-confirmed")
+
+
+def check_version(user_agent: str, enrolled_with: str) -> None:
+    """Return if the agent is new enough to be trusted with cards, else raise Problem 426."""
+    found = PRODUCT.search(user_agent) or PRODUCT.search(f"cardflow-agent/{enrolled_with}")
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_AGENT:
+        least = ".".join(map(str, OLDEST_AGENT))
+        headers = {"Upgrade": f"cardflow-agent/{least}"}
+        raise Problem(426, f"update the agent: version {least} is the oldest", headers=headers)
+
+
+def _stranger(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Signature"})
+
+
+def said(cls: type[T], body: bytes) -> T:
+    """Return what the body says, read strictly; or raise Problem 422 with every reason."""
+    try:
+        return from_json(cls, json.loads(body))
+    except (ValueError, RecursionError):
+        raise Problem(422, "the body is not JSON") from None
+    except Refused as refusal:
+        found = [FieldProblem(reason=reason) for reason in refusal.objections]
+        raise Problem(422, str(refusal), *found) from None
+
+
+def takes(cls: type) -> dict[str, Any]:
+    """Return the ``openapi_extra`` of a route that reads a body with ``said``."""
+    schema = TypeAdapter(cls).json_schema(mode="validation")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -1,0 +1,58 @@
+"""Temporal's task tokens, sealed so that an agent can return its own and forge none.
+
+A task token is plain and unsigned: whoever reads one can write another agent's.
+"""
+
+import base64
+import binascii
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cardflow.errors import Refused
+from cardflow.key_ring import KeyRing
+
+NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
+LONGEST = 8_192
+
+
+class Sealer:
+    """AES-256-GCM, bound to the agent that the task was handed to."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+
+    def seal(self, token: bytes, agent_id: str) -> str:
+        """Return the token as text that only ``open`` for the same agent reads."""
+        key_id, nonce = self._ring.current, os.urandom(NONCE_BYTES)
+        sealed = nonce + AESGCM(self._ring.key(key_id)).encrypt(nonce, token, _bound(agent_id))
+        return f"{_text(key_id.encode())}.{_text(sealed)}"
+
+    def open(self, task: str, agent_id: str) -> bytes:
+        """Return the token, or refuse what was not sealed here for this agent."""
+        foreign = Refused("this job was not handed to this agent")
+        key_id, dot, sealed = task.partition(".")
+        if not dot or len(task) > LONGEST:
+            raise foreign
+        try:
+            data = _bytes(sealed)
+            cipher = AESGCM(self._ring.key(_bytes(key_id).decode()))
+            return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(agent_id))
+        except (InvalidTag, ValueError, Refused):
+            raise foreign from None
+
+
+def _bound(agent_id: str) -> bytes:
+    return b"cardflow-task-v1\0" + agent_id.encode()
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(text) from error

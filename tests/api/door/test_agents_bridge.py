@@ -1,0 +1,231 @@
+"""Jobs between Temporal and agents: handed out once, answered once, never stuck."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.common import RetryPolicy
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from cardflow.jobs import CardJob, InspectJob, JobKind, JobResult, Outcome
+from cardflow.model import new_id
+
+pytestmark = pytest.mark.temporal
+QUEUE = "bridge-tests"
+DONE = JobResult(Outcome.DONE, token_serial="0123")
+
+
+@workflow.defn(sandboxed=False)
+class AskCard:
+    """Sends one job to one agent."""
+
+    @workflow.run
+    async def run(self, agent_id: str) -> JobResult:
+        return await workflow.execute_activity(
+            "inspect",
+            InspectJob(CardJob("job-1", JobKind.INSPECT, "u", "c", "0123", "v", "4711 apple")),
+            result_type=JobResult,
+            task_queue=f"agent-{agent_id}",
+            schedule_to_close_timeout=timedelta(seconds=60),
+            heartbeat_timeout=timedelta(seconds=20),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5)),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+
+
+@pytest.fixture
+async def ask(temporal_env: WorkflowEnvironment) -> AsyncIterator[Any]:
+    """Yield what sends a job to an agent."""
+    client = temporal_env.client
+    handles: list[WorkflowHandle[Any, JobResult]] = []
+
+    async def start(agent_id: str) -> WorkflowHandle[Any, JobResult]:
+        handle = await client.start_workflow(AskCard.run, agent_id, id=new_id(), task_queue=QUEUE)
+        handles.append(handle)
+        return handle
+
+    async with Worker(client, task_queue=QUEUE, workflows=[AskCard]):
+        yield start
+
+
+async def test_a_job_is_handed_out_signed_and_its_result_goes_back(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id)
+
+    handed = (await workstation.poll()).json()
+
+    job = workstation.read(handed["job"])
+    assert isinstance(job, InspectJob)
+    assert job.card.code == "4711 apple"
+    answer = await workstation.answer(handed["task"], DONE)
+    assert answer.status_code == 200
+    assert await handle.result() == DONE
+
+
+async def test_a_waiting_agent_has_the_job_in_milliseconds(holder, enrol, ask):
+    workstation = await enrol(holder)
+    waited = []
+    for _ in range(10):
+        polling = asyncio.create_task(workstation.poll())
+        await asyncio.sleep(0.1)
+        started = time.perf_counter()
+        handle = await ask(workstation.agent_id)
+        handed = (await polling).json()
+        waited.append(time.perf_counter() - started)
+        await workstation.answer(handed["task"], DONE)
+        await handle.result()
+
+    assert sorted(waited)[5] < 0.5, "workflow start to job in hand; 20 ms on an idle machine"
+
+
+async def test_without_a_job_the_wait_ends_with_204(holder, enrol):
+    workstation = await enrol(holder)
+
+    answer = await workstation.poll(wait=2)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_a_second_answer_is_told_that_it_is_over(holder, enrol, ask):
+    workstation = await enrol(holder)
+    await ask(workstation.agent_id)
+    handed = (await workstation.poll()).json()
+    await workstation.answer(handed["task"], DONE)
+
+    again = await workstation.answer(handed["task"], DONE)
+
+    assert again.status_code == 410
+    assert (await workstation.heartbeat(handed["task"])).status_code == 410
+
+
+async def test_a_dropped_connection_loses_no_job(holder, enrol, ask):
+    workstation = await enrol(holder)
+    for _ in range(5):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(workstation.poll(), 0.3)
+        handle = await ask(workstation.agent_id)
+        started = time.perf_counter()
+
+        handed = (await workstation.poll()).json()
+
+        assert time.perf_counter() - started < 1
+        await workstation.answer(handed["task"], DONE)
+        assert await handle.result() == DONE
+
+
+async def test_a_job_that_arrives_while_nobody_listens_goes_to_the_next_poll(holder, enrol, ask):
+    workstation = await enrol(holder)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(workstation.poll(), 0.3)
+    handle = await ask(workstation.agent_id)
+    await attempts(handle, 2)  # the orphaned poll took the job and gave it back
+    started = time.perf_counter()
+
+    handed = (await workstation.poll()).json()
+
+    assert time.perf_counter() - started < 1
+    await workstation.answer(handed["task"], DONE)
+    assert await handle.result() == DONE
+
+
+async def test_a_newer_poll_of_the_same_agent_ends_the_older_one(holder, enrol, ask):
+    workstation = await enrol(holder)
+    older = asyncio.create_task(workstation.poll())
+    await asyncio.sleep(0.2)
+    newer = asyncio.create_task(workstation.poll())
+
+    assert (await older).status_code == 204
+    await ask(workstation.agent_id)
+    assert (await newer).status_code == 200
+
+
+async def test_an_agent_cannot_answer_with_anothers_task(holder, enrol, ask):
+    mine, other = await enrol(holder), await enrol(holder)
+    await ask(mine.agent_id)
+    handed = (await mine.poll()).json()
+
+    answer = await other.answer(handed["task"], DONE)
+
+    assert answer.status_code == 403
+    assert "not handed to this agent" in answer.json()["detail"]
+    assert (await other.answer("1.forged", DONE)).status_code == 403
+    assert (await mine.answer(handed["task"], DONE)).status_code == 200
+
+
+async def test_a_heartbeat_hears_of_cancellation(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id)
+    handed = (await workstation.poll()).json()
+    assert (await workstation.heartbeat(handed["task"])).json() == {"cancelled": False}
+
+    await handle.cancel()
+
+    for _ in range(100):
+        if (await workstation.heartbeat(handed["task"])).json().get("cancelled"):
+            break
+        await asyncio.sleep(0.02)
+    else:
+        pytest.fail("the agent never heard of the cancellation")
+    assert (await workstation.answer(handed["task"], DONE)).status_code == 200
+
+
+async def test_a_revoked_agent_loses_its_long_poll_and_its_job(holder, enrol, ask):
+    workstation = await enrol(holder)
+    polling = asyncio.create_task(workstation.poll())
+    await asyncio.sleep(0.2)
+    started = time.perf_counter()
+
+    await holder.post(f"/api/v1/agents/{workstation.agent_id}/revoke")
+
+    answer = await polling
+    assert answer.status_code == 403
+    assert time.perf_counter() - started < 5
+    assert (await workstation.poll()).status_code == 403
+
+
+async def test_the_result_of_a_revoked_agent_is_refused(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id)
+    handed = (await workstation.poll()).json()
+    await holder.post(f"/api/v1/agents/{workstation.agent_id}/revoke")
+
+    answer = await workstation.answer(handed["task"], DONE)
+
+    assert answer.status_code == 403
+    await handle.terminate()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"task": "x"},
+        {"task": "x", "result": {"outcome": "splendid"}},
+        {"task": "x", "result": {"outcome": "done", "pin": "1234"}},
+        {"task": 1, "result": {"outcome": "done"}},
+        [],
+    ],
+)
+async def test_a_result_of_another_shape_is_refused_by_name(holder, enrol, message):
+    workstation = await enrol(holder)
+
+    answer = await workstation.send("POST", "/agent/v1/results", message)
+
+    assert answer.status_code == 422
+
+
+async def attempts(handle: WorkflowHandle[Any, Any], number: int) -> None:
+    """Return when the workflow's activity waits for its n-th attempt."""
+    for _ in range(200):
+        pending = (await handle.describe()).raw_description.pending_activities
+        if pending and pending[0].attempt >= number:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the job was never given back")

@@ -1,0 +1,213 @@
+"""What the agent door takes for a request of an agent: signed, fresh, for this door, used once."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from cardflow.db.tables import AgentNonce, Card, Presence
+from cardflow.decisions import utc_now
+from cardflow.model import CardState, Role, new_id
+from cardflow.sql import transaction
+from tests.api.workstation import SoftCard
+
+pytestmark = pytest.mark.temporal
+PATH = "/agent/v1/presence"
+BODY = json.dumps({"tokens": []}).encode()
+
+
+async def test_a_signed_request_counts_once(holder, enrol):
+    workstation = await enrol(holder)
+    headers = workstation.signed("PUT", PATH, BODY)
+
+    first = await workstation.client.put(PATH, content=BODY, headers=headers)
+    replayed = await workstation.client.put(PATH, content=BODY, headers=headers)
+
+    assert first.status_code == 204
+    assert replayed.status_code == 401
+    assert "received before" in replayed.json()["detail"]
+
+
+async def test_a_changed_body_is_refused(holder, enrol):
+    workstation = await enrol(holder)
+    headers = workstation.signed("PUT", PATH, BODY)
+
+    answer = await workstation.client.put(PATH, content=BODY + b" ", headers=headers)
+
+    assert answer.status_code == 401
+
+
+async def test_a_signature_for_another_address_is_refused(holder, enrol):
+    workstation = await enrol(holder)
+    headers = workstation.signed("PUT", "/agent/v1/results", BODY)
+
+    assert (await workstation.client.put(PATH, content=BODY, headers=headers)).status_code == 401
+
+
+async def test_a_signature_for_another_server_is_refused(holder, enrol):
+    workstation = await enrol(holder)
+    workstation.origin = "https://evil.example"
+
+    assert (await workstation.report()).status_code == 401
+
+
+@pytest.mark.parametrize("minutes", [-3, 3])
+async def test_a_signature_out_of_its_time_is_refused(holder, enrol, minutes):
+    workstation = await enrol(holder)
+    headers = workstation.signed("PUT", PATH, BODY, now=utc_now() + timedelta(minutes=minutes))
+
+    answer = await workstation.client.put(PATH, content=BODY, headers=headers)
+
+    assert answer.status_code == 401
+    assert "clock" in answer.json()["detail"]
+
+
+async def test_another_agents_key_does_not_sign_for_this_one(holder, enrol):
+    mine, other = await enrol(holder), await enrol(holder)
+    mine.key = other.key
+
+    assert (await mine.report()).status_code == 401
+
+
+async def test_an_unsigned_request_and_an_unknown_agent_are_refused(holder, enrol):
+    workstation = await enrol(holder)
+    unsigned = await workstation.client.put(PATH, content=BODY)
+    workstation.agent_id = new_id()
+
+    assert unsigned.status_code == 401
+    assert (await workstation.report()).status_code == 401
+
+
+async def test_a_refused_request_leaves_nothing(app, holder, enrol):
+    workstation = await enrol(holder)
+    workstation.origin = "https://evil.example"
+    await workstation.report(SoftCard("0123").report())
+
+    async with transaction(app.state.cardflow.reads) as session:
+        assert await session.scalar(select(func.count()).select_from(AgentNonce)) == 0
+        assert await session.scalar(select(func.count()).select_from(Presence)) == 0
+
+
+async def test_an_old_agent_is_told_to_update(holder, enrol):
+    workstation = await enrol(holder)
+    workstation.client.headers["User-Agent"] = "cardflow-agent/0.0.1"
+
+    answer = await workstation.report()
+
+    assert answer.status_code == 426
+    assert answer.headers["upgrade"] == "cardflow-agent/0.1"
+
+
+async def test_too_large_a_body_is_refused(holder, enrol):
+    workstation = await enrol(holder)
+
+    answer = await workstation.send("PUT", PATH, {"tokens": ["x" * 1_100_000]})
+
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"tokens": [{}]},
+        {"tokens": [], "pin": "1234"},
+        {"tokens": "none"},
+        {"tokens": [{"token_serial": "a\x00b"}]},
+    ],
+)
+async def test_a_report_of_another_shape_is_refused_by_name(holder, enrol, message):
+    workstation = await enrol(holder)
+
+    answer = await workstation.send("PUT", PATH, message)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["reason"].startswith("PresenceIn")
+
+
+async def test_two_tokens_of_one_serial_cannot_be_told_apart(holder, enrol):
+    workstation = await enrol(holder)
+    report = SoftCard("0123").report()
+
+    assert (await workstation.report(report, report)).status_code == 422
+
+
+async def test_the_doors_do_not_answer_each_others_addresses(app, holder, enrol, door):
+    workstation = await enrol(holder)
+
+    assert (await workstation.client.get("/api/v1/me")).status_code == 404
+    assert (await workstation.client.get("/healthz")).status_code == 404
+    assert (await holder.put(PATH, content=BODY)).status_code == 404
+    assert (await holder.get("/agent/v1/jobs")).status_code == 404
+
+
+async def a_card(app, serial: str, holder_id: str | None) -> str:
+    card = Card(
+        id=new_id(),
+        token_serial=serial,
+        holder_id=holder_id,
+        state=CardState.ASSIGNED,
+        created_at=utc_now(),
+    )
+    async with transaction(app.state.cardflow.sessions) as session:
+        session.add(card)
+    return card.id
+
+
+async def card_of(app, card_id: str) -> Card:
+    async with transaction(app.state.cardflow.reads) as session:
+        return await session.get_one(Card, card_id)
+
+
+async def test_presence_shows_the_holders_card_as_seen(app, holder, enrol):
+    card_id = await a_card(app, "0123", holder.headers["X-Person"])
+    workstation = await enrol(holder)
+
+    await workstation.report(SoftCard("0123", "New label").report())
+
+    card = await card_of(app, card_id)
+    assert card.token_label == "New label"
+    assert card.inventory
+    assert utc_now() - card.seen_at < timedelta(seconds=5)
+
+
+async def test_an_agent_does_not_speak_for_somebody_elses_card(app, holder, enrol, sign_in):
+    other = await sign_in("otto", Role.HOLDER)
+    card_id = await a_card(app, "0123", other.headers["X-Person"])
+    workstation = await enrol(holder)
+
+    await workstation.report(SoftCard("0123").report())
+
+    assert (await card_of(app, card_id)).seen_at is None
+
+
+async def test_a_card_that_cannot_be_read_keeps_its_last_inventory(app, holder, enrol):
+    card_id = await a_card(app, "0123", holder.headers["X-Person"])
+    workstation = await enrol(holder)
+    await workstation.report(SoftCard("0123").report())
+    before = (await card_of(app, card_id)).inventory
+
+    await workstation.report(SoftCard("0123").report(unsupported="the card is read only"))
+
+    assert (await card_of(app, card_id)).inventory == before
+
+
+async def test_presence_replaces_what_was_reported_before(app, holder, enrol):
+    workstation = await enrol(holder)
+    await workstation.report(*(SoftCard(serial).report() for serial in ("01", "02")))
+
+    await workstation.report(SoftCard("03").report())
+
+    async with transaction(app.state.cardflow.reads) as session:
+        assert list(await session.scalars(select(Presence.token_serial))) == ["03"]
+
+
+async def test_any_request_keeps_the_agent_connected(holder, enrol):
+    workstation = await enrol(holder)
+    (before,) = (await holder.get("/api/v1/agents")).json()["items"]
+
+    await workstation.poll(wait=2)
+
+    (after,) = (await holder.get("/api/v1/agents")).json()["items"]
+    assert (before["connected"], after["connected"]) == (False, True)
