@@ -1,0 +1,154 @@
+"""Where documents are kept: written once under the SHA-256 of their bytes, checked when read."""
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from cardflow.errors import CardflowError, Refused
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_READ_ONLY = 0o400
+
+
+class Damaged(CardflowError):
+    """What the store holds under a digest is not what was put there: restore it from a backup."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What was put into the store."""
+
+    sha256: str
+    size: int
+
+
+class DocumentStore(Protocol):
+    """Keeps bytes for ever under their digest."""
+
+    async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored: ...
+
+    async def get(self, sha256: str) -> bytes: ...
+
+
+class FileStore:
+    """A document store in a directory; several processes may use it at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
+        """Have the bytes on disk for good; more than ``limit`` are refused while they come."""
+        arriving = await asyncio.to_thread(_Arriving, self._directory / "arriving", limit)
+        try:
+            await _fill(arriving, data)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(arriving.discard))
+            raise
+        return await asyncio.shield(asyncio.to_thread(self._keep, arriving))
+
+    async def get(self, sha256: str) -> bytes:
+        """Return the bytes with this digest; anything else in their place is ``Damaged``."""
+        return await asyncio.to_thread(self._read, self._path(sha256))
+
+    def _path(self, sha256: str) -> Path:
+        if not _DIGEST.fullmatch(sha256):
+            raise Refused("a document is named by its SHA-256: 64 hex digits in lower case")
+        return self._directory / sha256[:2] / sha256
+
+    def _keep(self, arriving: "_Arriving") -> Stored:
+        try:
+            stored = arriving.finish()
+            self._link(arriving.path, self._path(stored.sha256))
+            return stored
+        finally:
+            arriving.discard()
+
+    def _link(self, source: Path, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        _sync_directory(self._directory)
+        try:
+            os.link(source, path)
+        except FileExistsError:
+            self._read(path)  # an earlier copy counts only if it is whole
+        # Also when another process made the link: it may not have reached the disk yet.
+        _sync_directory(path.parent)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Refused(f"no document {path.name} is in the store") from None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise _damaged(path) from error
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read()
+        if hashlib.sha256(data).hexdigest() != path.name:
+            raise _damaged(path)
+        return data
+
+
+class _Arriving:
+    """A file that nobody can see yet: hashed while it is written."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, name = tempfile.mkstemp(dir=directory)
+        self.path = Path(name)
+        self._file: IO[bytes] = os.fdopen(descriptor, "wb")
+        self._hash = hashlib.sha256()
+        self._size, self._limit = 0, limit
+
+    def write(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise Refused(
+                f"the file is larger than the {in_words(self._limit)} that are accepted;"
+                " scan it with fewer dots per inch or fewer pages"
+            )
+        self._hash.update(chunk)
+        self._file.write(chunk)
+
+    def finish(self) -> Stored:
+        self._file.flush()
+        os.fchmod(self._file.fileno(), _READ_ONLY)
+        os.fsync(self._file.fileno())
+        return Stored(self._hash.hexdigest(), self._size)
+
+    def discard(self) -> None:
+        self._file.close()
+        self.path.unlink()
+
+
+def in_words(size: int) -> str:
+    """Return a size as a person says it."""
+    mebibyte = 1024 * 1024
+    return f"{size / mebibyte:.3g} MiB" if size >= mebibyte else f"{size} bytes"
+
+
+async def _fill(arriving: _Arriving, data: bytes | AsyncIterator[bytes]) -> None:
+    if isinstance(data, bytes):
+        await asyncio.to_thread(arriving.write, data)
+        return
+    async for chunk in data:
+        await asyncio.to_thread(arriving.write, chunk)
+
+
+def _damaged(path: Path) -> Damaged:
+    return Damaged(f"the document {path.name} was changed on disk; restore it from a backup")
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
