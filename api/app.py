@@ -6,7 +6,7 @@ Neither answers the other's addresses.
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
@@ -39,9 +39,9 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the people's door."""
     app = _door("Cardflow", settings, open_state)
     for module in PEOPLES:
-        app.include_router(module.router, prefix=PREFIX)
-    app.include_router(pki.router)
-    app.include_router(health.router)
+        _include(app, module.router, PREFIX)
+    _include(app, pki.router)
+    _include(app, health.router)
     app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
     _frame(app, https=settings.public_url.startswith("https:"))
     return app
@@ -50,7 +50,7 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
 def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the agent door."""
     app = _door("Cardflow agent door", settings, open_state)
-    app.include_router(agents.router)
+    _include(app, agents.router)
     _frame(app, https=True)
     return app
 
@@ -68,12 +68,16 @@ def _door(title: str, settings: Settings, open_state: Opener) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=BODY_LIMIT,
         generate_unique_id_function=operation_id,
     )
     install_problems(app)
     describe(app)
     return app
+
+
+def _include(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
+    # The limit sits on routers, not on the app: the app's own would answer outside of our frame.
+    app.include_router(router, prefix=prefix, max_body_size=BODY_LIMIT)
 
 
 def _frame(app: FastAPI, *, https: bool) -> None:

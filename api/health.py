@@ -1,19 +1,22 @@
 """Whether the process lives, whether it can work, and how it is doing."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Depends, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
-from sqlalchemy import text
 
 from api.auth import anybody
 from api.problems import FieldProblem, Problem, public_problems
 from api.routing import GuardedRoute
 from api.state import Everything, State
+from cardflow.db.migrate import database_objections
 
 PATIENCE_SECONDS = 3.0
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute, dependencies=[Depends(anybody)])
 
@@ -34,11 +37,12 @@ async def show_liveness() -> Health:
 async def show_readiness(state: Everything) -> Health:
     """Return when everything that the API needs answers; else say what does not."""
     checks = {"database": _database, "temporal": _temporal}
-    answers = await asyncio.gather(*(_try(check, state) for check in checks.values()))
-    silent = [name for name, answered in zip(checks, answers, strict=True) if not answered]
-    if silent:
-        errors = (FieldProblem(field=name, reason="does not answer") for name in silent)
-        raise Problem(503, f"not ready: {', '.join(silent)}", *errors)
+    found = await asyncio.gather(*(_try(check, state) for check in checks.values()))
+    reasons = [(name, r) for name, told in zip(checks, found, strict=True) for r in told]
+    if reasons:
+        errors = (FieldProblem(field=name, reason=reason) for name, reason in reasons)
+        detail = "; ".join(f"{name}: {reason}" for name, reason in reasons)
+        raise Problem(503, f"not ready: {detail}", *errors)
     return Health()
 
 
@@ -53,19 +57,19 @@ async def show_metrics() -> Response:
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _try(check: Callable[[State], Awaitable[None]], state: State) -> bool:
+async def _try(check: Callable[[State], Awaitable[list[str]]], state: State) -> list[str]:
     try:
-        await asyncio.wait_for(check(state), PATIENCE_SECONDS)
+        return await asyncio.wait_for(check(state), PATIENCE_SECONDS)
     except Exception:
-        return False
-    return True
+        # Whatever it is, it is the answer; its words may quote an address or an account.
+        log.warning("a check for readiness failed", exc_info=True)
+        return ["does not answer"]
 
 
-async def _database(state: State) -> None:
-    async with state.engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
+async def _database(state: State) -> list[str]:
+    return await database_objections(state.engine)
 
 
-async def _temporal(state: State) -> None:
+async def _temporal(state: State) -> list[str]:
     client = await state.temporal.client()
-    await client.service_client.check_health()
+    return [] if await client.service_client.check_health() else ["is not serving"]

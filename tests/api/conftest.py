@@ -1,22 +1,22 @@
 """The people's door over a real database, and people who sign in by its front."""
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from sqlmodel import SQLModel
 
 from api.app import create_app
-from api.state import State
+from cardflow.db.migrate import upgrade_database
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.passwords import hash_password
 from cardflow.settings import Settings
-from cardflow.sql import transaction
-from tests.api.installation import make_settings
+from cardflow.sql import create_engine, transaction
+from cli.local_secrets import make_local_secrets
 
 PASSWORD = "correct horse battery"
 ORIGIN = "http://localhost:8000"
@@ -28,10 +28,24 @@ def password_hash() -> str:
     return hash_password(PASSWORD)
 
 
+@pytest.fixture(scope="session")
+async def fresh_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with secrets and an empty database, to be copied by each test."""
+    directory = tmp_path_factory.mktemp("installation")
+    settings = Settings(state_dir=directory)
+    make_local_secrets(settings)
+    engine = create_engine(settings.database_url)
+    await upgrade_database(engine)
+    await engine.dispose()
+    return directory
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(fresh_installation: Path, tmp_path: Path) -> Settings:
     """Return the settings of a fresh installation."""
-    return make_settings(tmp_path)
+    directory = tmp_path / "state"
+    shutil.copytree(fresh_installation, directory)
+    return Settings(state_dir=directory)
 
 
 @pytest.fixture
@@ -39,9 +53,6 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """Yield the people's door, running."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        state: State = app.state.cardflow
-        async with state.engine.begin() as connection:
-            await connection.run_sync(SQLModel.metadata.create_all)
         yield app
 
 
@@ -52,20 +63,24 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
+Register = Callable[..., Awaitable[Person]]
+
+
 @pytest.fixture
-def register(app: FastAPI, password_hash: str) -> Callable[..., Awaitable[Person]]:
+def register(app: FastAPI, password_hash: str) -> Register:
     """Return what registers a person with roles and everybody's password."""
 
     async def add(login: str, *roles: Role, **changes: object) -> Person:
-        person = Person(
-            id=new_id(),
-            login=login,
-            name=login.title(),
-            roles=list(roles or [Role.HOLDER]),
-            password_hash=password_hash,
-            created_at=utc_now(),
-            **changes,
-        )
+        given = {
+            "id": new_id(),
+            "login": login,
+            "name": login.title(),
+            "email": f"{login}@example.org",
+            "roles": list(roles or [Role.HOLDER]),
+            "password_hash": password_hash,
+            "created_at": utc_now(),
+        }
+        person = Person(**{**given, **changes})
         async with transaction(app.state.cardflow.sessions) as session:
             session.add(person)
         return person
@@ -77,17 +92,16 @@ SignIn = Callable[..., Awaitable[httpx2.AsyncClient]]
 
 
 @pytest.fixture
-async def sign_in(
-    app: FastAPI, register: Callable[..., Awaitable[Person]]
-) -> AsyncIterator[SignIn]:
+async def sign_in(app: FastAPI, register: Register) -> AsyncIterator[SignIn]:
     """Yield what registers a person and returns a client that is signed in as them."""
     clients: list[httpx2.AsyncClient] = []
 
-    async def enter(login: str, *roles: Role) -> httpx2.AsyncClient:
-        person = await register(login, *roles)
+    async def enter(login: str, *roles: Role, **changes: object) -> httpx2.AsyncClient:
+        person = await register(login, *roles, **changes)
         client = client_of(app)
         clients.append(client)
         answer = await client.post("/api/v1/session", json={"login": login, "password": PASSWORD})
+        client.cookies.clear()
         client.headers["Authorization"] = f"Bearer {answer.json()['token']}"
         client.headers["X-Person"] = person.id
         return client
@@ -101,3 +115,11 @@ def client_of(app: FastAPI, **options: object) -> httpx2.AsyncClient:
     """Return a client that speaks to the application without a network."""
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url=ORIGIN, **options)
+
+
+def reasons(answer: httpx2.Response) -> list[str]:
+    """Return the reasons of a problem document, which this must be."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    document = answer.json()
+    assert document["status"] == answer.status_code
+    return [error["reason"] for error in document["errors"]] or [document["detail"]]

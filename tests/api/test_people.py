@@ -1,0 +1,223 @@
+"""The register of people: who may look, who may change, what a file may bring."""
+
+import pytest
+
+from cardflow.model import Role
+from tests.api.conftest import reasons
+
+PEOPLE = "/api/v1/people"
+HOLLY = {"login": "holly", "name": "Holly Wood", "email": "holly@example.org"}
+
+
+async def send_csv(client, text, **headers):
+    given = {"Content-Type": "text/csv", **headers}
+    return await client.post(f"{PEOPLE}/import", content=text, headers=given)
+
+
+async def test_an_administrator_registers_a_person_who_is_a_holder_by_default(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await ada.post(PEOPLE, json=HOLLY)
+
+    assert answer.status_code == 201
+    assert answer.json()["roles"] == ["holder"]
+    shown = await ada.get(f"{PEOPLE}/{answer.json()['id']}")
+    assert shown.json()["name"] == "Holly Wood"
+
+
+@pytest.mark.parametrize("role", [r for r in Role if r is not Role.ADMIN])
+async def test_only_administrators_register_people(sign_in, role):
+    somebody = await sign_in("sam", role)
+
+    answer = await somebody.post(PEOPLE, json=HOLLY)
+
+    assert answer.status_code == 403
+    assert "manage people" in reasons(answer)[0]
+
+
+async def test_a_holder_sees_nobody_else(sign_in):
+    holly = await sign_in("holly")
+
+    assert (await holly.get(PEOPLE)).status_code == 403
+
+
+async def test_a_login_is_given_once(sign_in, register):
+    await register("holly")
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await ada.post(PEOPLE, json=HOLLY)
+
+    assert answer.status_code == 409
+    assert "taken" in reasons(answer)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"is_admin": True}, "body.is_admin"),
+        ({"id": "7"}, "body.id"),
+        ({"login": "two words"}, "body.login"),
+        ({"name": ""}, "body.name"),
+        ({"name": "x" * 201}, "body.name"),
+        ({"name": "two\nlines"}, "body.name"),
+        ({"email": "no address"}, "body.email"),
+        ({"roles": []}, "body.roles"),
+        ({"roles": ["king"]}, "body.roles.0"),
+    ],
+)
+async def test_what_is_wrong_with_a_person_is_said_by_field(sign_in, change, field):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await ada.post(PEOPLE, json={**HOLLY, **change})
+
+    assert answer.status_code == 422
+    assert field in [error["field"] for error in answer.json()["errors"]]
+
+
+async def test_a_person_who_is_not_there_is_not_found(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    for answer in (
+        await ada.get(f"{PEOPLE}/0192-0"),
+        await ada.patch(f"{PEOPLE}/0192-0", json={"name": "X"}),
+        await ada.post(f"{PEOPLE}/0192-0/password", json={"password": "a long password"}),
+    ):
+        assert answer.status_code == 404
+        assert "person" in reasons(answer)[0]
+
+
+async def test_roles_count_from_the_next_request_on(sign_in, register):
+    ada = await sign_in("ada", Role.ADMIN)
+    holly = await sign_in("holly")
+
+    await ada.patch(f"{PEOPLE}/{holly.headers['X-Person']}", json={"roles": ["operator"]})
+
+    assert (await holly.get(PEOPLE)).status_code == 200
+
+
+async def test_a_disabled_person_is_signed_out(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    holly = await sign_in("holly")
+
+    await ada.patch(f"{PEOPLE}/{holly.headers['X-Person']}", json={"active": False})
+
+    assert (await holly.get("/api/v1/me")).status_code == 401
+
+
+async def test_an_administrator_cannot_lock_everybody_out(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await ada.patch(
+        f"{PEOPLE}/{ada.headers['X-Person']}", json={"active": False, "roles": ["holder"]}
+    )
+
+    assert answer.status_code == 409
+    assert len(reasons(answer)) == 2
+
+
+async def test_people_are_found_by_a_part_of_their_name(sign_in, register):
+    await register("holly", name="Holly Wood")
+    await register("otto", name="100% Otto")
+    ada = await sign_in("ada", Role.ADMIN)
+
+    by_name = await ada.get(PEOPLE, params={"search": "wood"})
+    by_sign = await ada.get(PEOPLE, params={"search": "100%"})
+
+    assert [person["login"] for person in by_name.json()["items"]] == ["holly"]
+    assert [person["login"] for person in by_sign.json()["items"]] == ["otto"]
+
+
+async def test_a_file_brings_new_people_and_changes_known_ones(sign_in, register):
+    await register("otto", email="old@example.org")
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await send_csv(
+        ada,
+        "login;name;email;roles\n"
+        "holly;Holly Wood;holly@example.org;holder operator\n"
+        "otto;Otto;new@example.org;holder\n",
+    )
+
+    assert answer.json() == {"created": 1, "updated": 1, "refused": []}
+    found = {p["login"]: p for p in (await ada.get(PEOPLE)).json()["items"]}
+    assert found["holly"]["roles"] == ["holder", "operator"]
+    assert found["otto"]["email"] == "new@example.org"
+
+
+async def test_a_column_that_a_file_leaves_out_stays_as_it_is(sign_in, register):
+    await register("otto", email="old@example.org")
+    ada = await sign_in("ada", Role.ADMIN)
+
+    await send_csv(ada, "login,name\notto,Otto the Great\n")
+
+    found = (await ada.get(PEOPLE, params={"search": "otto"})).json()["items"][0]
+    assert (found["name"], found["email"]) == ("Otto the Great", "old@example.org")
+
+
+async def test_bad_lines_are_refused_by_line_and_field_and_the_others_taken(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await send_csv(
+        ada,
+        "login,name,email,roles\n"
+        "holly,Holly,holly@example.org,holder\n"
+        "=cmd|' /C calc'!A1,Evil,e@example.org,holder\n"
+        "two words,Two,t@example.org,holder\n"
+        "otto,Otto,otto@example.org,king\n"
+        "short,line\n"
+        "ada,Ada,ada@example.org,holder\n",
+    )
+
+    told = answer.json()
+    assert (told["created"], told["updated"]) == (1, 0)
+    assert [(r["line"], r["field"]) for r in told["refused"]] == [
+        (3, "login"),
+        (4, "login"),
+        (5, "roles"),
+        (6, ""),
+        (7, "roles"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"login\nholly\n", "the column name is missing"),
+        (b"login,name,shoe_size\n", "there is no column shoe_size"),
+        (b"login,name,name\n", "stands there twice"),
+        (b"login,name\n\xff\xfe,x\n", "not UTF-8"),
+        (b'login,name\n"holly,Holly\n', "is not CSV"),
+        (b"", "the column login is missing"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_refused_as_a_whole(sign_in, content, reason):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await send_csv(ada, content)
+
+    assert answer.status_code == 422
+    assert reason in reasons(answer)[0]
+
+
+async def test_a_file_of_another_kind_is_not_taken(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await send_csv(ada, "{}", **{"Content-Type": "application/json"})
+
+    assert answer.status_code == 415
+
+
+async def test_a_file_that_is_too_large_is_refused_while_it_comes(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    line = "x" * 200_000 + "\n"
+
+    async def endless():
+        for _ in range(40):
+            yield line.encode()
+
+    announced = await send_csv(ada, line * 40)
+    streamed = await send_csv(ada, endless())
+
+    for answer in (announced, streamed):
+        assert answer.status_code == 413
+        assert reasons(answer)
