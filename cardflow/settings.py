@@ -214,16 +214,21 @@ def load_settings(state_dir: Path | None = None) -> Settings:
     """Return the settings, or refuse with every reason at once why Cardflow must not start."""
     from cardflow.startup import objections  # it imports this module
 
+    settings = read_settings(state_dir)
+    if found := objections(settings):
+        raise Refused(*found)
+    return settings
+
+
+def read_settings(state_dir: Path | None = None) -> Settings:
+    """Return the settings as they are given; only values that make no sense are refused."""
     chosen = {} if state_dir is None else {"state_dir": state_dir}
     try:
-        settings = Settings(**chosen)  # type: ignore[arg-type]
+        return Settings(**chosen)  # type: ignore[arg-type]
     except ValidationError as error:
         raise Refused(*_readable(error)) from None
     except TOMLDecodeError as error:
         raise Refused(f"{SETTINGS_FILE} is not TOML: {error}") from None
-    if found := objections(settings):
-        raise Refused(*found)
-    return settings
 
 
 def _readable(error: ValidationError) -> list[str]:

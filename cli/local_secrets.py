@@ -1,8 +1,9 @@
-"""The demo's own secrets: made on this machine, marked as such, refused by production."""
+"""What an installation makes itself to keep secret; the demo's carry a mark."""
 
 import ipaddress
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,56 +40,83 @@ HERE_ONLY = (  # RFC 5280 4.2.1.10: the root can vouch for this machine's own na
 PrivateKey = Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Puts secrets into files; with ``marked``, beside the mark that production refuses."""
+
+    marked: bool
+
+    def once(self, path: Path, make: Callable[[], bytes]) -> None:
+        """Leave a secret in its file; one that is there stays."""
+        if not path.exists():
+            self.replace(path, make())
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Leave this content in the file, readable for its owner only."""
+        path.unlink(missing_ok=True)
+        write_secret(path, content)
+        if self.marked:
+            (path.parent / DEMO_MARKER).touch()
+
+
 def make_local_secrets(settings: Settings) -> None:
     """Leave every secret that the demo needs in its file; what is there already stays.
 
     Certificates near their end are made anew, so an old demo starts again.
     """
     if settings.environment is Environment.PRODUCTION:
-        raise Refused("secrets for production are made one by one, never by starting the demo")
+        raise Refused("secrets for production are not made by starting; run: python -m cli.secrets")
+    maker = Maker(marked=True)
+    make_own_secrets(settings, maker)
+    _make_door(settings, maker)
+
+
+def make_own_secrets(settings: Settings, maker: Maker) -> None:
+    """Leave everything in its file that an installation makes itself, whatever it is for."""
     for ring in (settings.codec_key_file, settings.sealing_key_file, settings.qr_key_file):
-        _once(ring, lambda: KeyRing.generate().dump())
+        maker.once(ring, lambda: KeyRing.generate().dump())
     root_passphrase = settings.ca_passphrase_file.with_name("ca-root-passphrase")
     for passphrase in (settings.ca_passphrase_file, root_passphrase):
-        _once(passphrase, lambda: secrets.token_urlsafe(32).encode())
-    _once(settings.job_key_file, lambda: _pem(Ed25519PrivateKey.generate()))
-    _make_decision_keys(settings)
-    _make_door(settings)
+        maker.once(passphrase, lambda: secrets.token_urlsafe(32).encode())
+    maker.once(settings.job_key_file, lambda: _pem(Ed25519PrivateKey.generate()))
+    _make_decision_keys(settings, maker)
 
 
-def _make_decision_keys(settings: Settings) -> None:
+def _make_decision_keys(settings: Settings, maker: Maker) -> None:
+    if _is_pair_good(settings.decision_key_file, settings.decision_certificate_file):
+        return
     root_file = settings.decision_key_file.with_name("decision-root-key.pem")
+    if not root_file.exists() and settings.decision_root_file.exists():
+        raise Refused(f"{root_file} is needed to renew the decision key; bring it back for this")
     if not root_file.exists():
         new = Ed25519PrivateKey.generate()
         public = new.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        _replace(settings.decision_root_file, public)
-        _replace(root_file, _pem(new))
-        settings.decision_certificate_file.unlink(missing_ok=True)
+        maker.replace(root_file, _pem(new))
+        maker.replace(settings.decision_root_file, public)
     root = load_pem_private_key(read_secret(root_file), None)
     if not isinstance(root, Ed25519PrivateKey):
         raise Refused(f"{root_file} holds a key of another kind than Ed25519")
-    if _is_pair_good(settings.decision_key_file, settings.decision_certificate_file):
-        return
     signer = issue_signer(root, now=datetime.now(UTC))
-    _replace(settings.decision_key_file, _pem(signer.key))
-    _replace(settings.decision_certificate_file, signer.certificate.public_bytes(Encoding.PEM))
+    maker.replace(settings.decision_key_file, _pem(signer.key))
+    certificate = signer.certificate.public_bytes(Encoding.PEM)
+    maker.replace(settings.decision_certificate_file, certificate)
 
 
-def _make_door(settings: Settings) -> None:
+def _make_door(settings: Settings, maker: Maker) -> None:
     root_key_file = settings.door_root_file.with_name("door-root-key.pem")
     if not _is_pair_good(root_key_file, settings.door_root_file):
         root_key = ec.generate_private_key(ec.SECP256R1())
-        _replace(root_key_file, _pem(root_key))
-        _replace(settings.door_root_file, _root(root_key).public_bytes(Encoding.PEM))
+        maker.replace(root_key_file, _pem(root_key))
+        maker.replace(settings.door_root_file, _root(root_key).public_bytes(Encoding.PEM))
         settings.door_certificate_file.unlink(missing_ok=True)
     if _is_pair_good(settings.door_key_file, settings.door_certificate_file):
         return
     root_key = _ec_key(root_key_file)
     root = x509.load_pem_x509_certificate(settings.door_root_file.read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
-    _replace(settings.door_key_file, _pem(key))
+    maker.replace(settings.door_key_file, _pem(key))
     certificate = _door(key, root, root_key)
-    _replace(settings.door_certificate_file, certificate.public_bytes(Encoding.PEM))
+    maker.replace(settings.door_certificate_file, certificate.public_bytes(Encoding.PEM))
 
 
 def _root(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -158,17 +186,6 @@ def _is_pair_good(key_file: Path, certificate_file: Path) -> bool:
         return False
     certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
     return datetime.now(UTC) < certificate.not_valid_after_utc - RENEW_BEFORE
-
-
-def _once(path: Path, make: Callable[[], bytes]) -> None:
-    if not path.exists():
-        _replace(path, make())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.unlink(missing_ok=True)
-    write_secret(path, content)
-    (path.parent / DEMO_MARKER).touch()
 
 
 def _pem(key: PrivateKey) -> bytes:

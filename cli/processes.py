@@ -16,6 +16,7 @@ from cardflow.errors import Refused, Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent  # programs run from here, so that imports are found
 STOP_SECONDS = 9.0
+EACH_SECONDS = 0.5  # kept back for every program that is still to be stopped
 LOG_LINES_SHOWN = 12
 
 
@@ -78,9 +79,9 @@ class Supervisor:
             process = self._running[-1].process
             with suppress(ProcessLookupError):
                 process.terminate()
-            fair_share = (deadline - time.monotonic()) / len(self._running)
+            left = deadline - time.monotonic() - EACH_SECONDS * (len(self._running) - 1)
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), max(fair_share, 0.1))
+                await asyncio.wait_for(process.wait(), max(left, EACH_SECONDS))
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # whatever it started in its own group
             await process.wait()

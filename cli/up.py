@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from cardflow.db.migrate import upgrade_database
 from cardflow.secret_files import DEMO_MARKER
 from cardflow.settings import Settings, load_settings, setting_name
-from cardflow.sql import create_engine
 from cardflow.temporal.devserver import has_workers, is_ready, server_command
 from cardflow.temporal.ending import run_and_exit
+from cli.database import upgrade
 from cli.local_secrets import make_local_secrets
 from cli.output import say
 from cli.processes import Program, Supervisor, accepts, locked, refuse_taken_ports
@@ -56,9 +55,7 @@ async def prepare(settings: Settings) -> None:
     make_local_secrets(settings)
     if not settings.ca_dir.exists():
         _make_ca(settings)
-    engine = create_engine(settings.database_url)
-    await upgrade_database(engine)
-    await engine.dispose()
+    await upgrade(settings)
 
 
 def agent_program(agent_state: Path, is_ready: Callable[[], Awaitable[bool]]) -> Program:

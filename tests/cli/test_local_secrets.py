@@ -17,10 +17,10 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from cardflow.decisions import issue_signer
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
-from cardflow.secret_files import read_secret
+from cardflow.secret_files import DEMO_MARKER, read_secret
 from cardflow.settings import Environment, Settings
 from cardflow.startup import SECRET_FILES, objections
-from cli.local_secrets import make_local_secrets
+from cli.local_secrets import Maker, make_local_secrets, make_own_secrets
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_production_refuses_all_of_them(settings: Settings) -> None:
 
 
 def test_production_is_not_given_demo_secrets(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="never by starting the demo"):
+    with pytest.raises(Refused, match=r"run: python -m cli\.secrets"):
         make_local_secrets(Settings(state_dir=tmp_path, environment="production"))
 
 
@@ -115,3 +115,25 @@ def test_certificates_near_their_end_are_made_anew(tmp_path: Path) -> None:
     renewed = certificate(settings.decision_certificate_file)
     assert renewed.not_valid_after_utc > datetime.now(UTC) + timedelta(days=300)
     assert renewed.public_key() != ending.public_key()
+
+
+def test_an_installation_makes_its_own_secrets_without_the_mark(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path)
+
+    make_own_secrets(settings, Maker(marked=False))
+
+    assert KeyRing.load(settings.codec_key_file)
+    assert [file.name for file in tmp_path.rglob(DEMO_MARKER)] == []
+    assert not settings.door_key_file.exists()
+
+
+def test_the_decision_root_can_be_away_until_it_is_needed(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path)
+    make_own_secrets(settings, Maker(marked=False))
+    settings.decision_key_file.with_name("decision-root-key.pem").unlink()
+
+    make_own_secrets(settings, Maker(marked=False))
+
+    settings.decision_certificate_file.unlink()
+    with pytest.raises(Refused, match="bring it back"):
+        make_own_secrets(settings, Maker(marked=False))
