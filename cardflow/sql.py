@@ -46,11 +46,11 @@ def create_engine(url: str) -> AsyncEngine:
     """Return an engine for an ``sqlite+aiosqlite`` or ``postgresql+psycopg`` URL.
 
     SQLite transactions begin IMMEDIATE: a deferred one that turns into a writer fails with
-    'database is locked' under load instead of waiting.
+    'database is locked' under load instead of waiting. Errors never quote what was being stored.
     """
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_pre_ping=True)
-    engine = create_async_engine(url, connect_args={"timeout": 30})
+        return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:

@@ -1,13 +1,18 @@
 """Takes queued mails to the relay and writes down what became of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from email.headerregistry import Address
 from email.message import EmailMessage
+from email.utils import parseaddr
 
 from activities.mail.compose import Composer
 from activities.mail.smtp import Fate, Outcome, Relay
 from cardflow.db.mail_queue import Letter, Posted, letters, mark
-from cardflow.sql import Sessions, transaction
 from cardflow.errors import Refused
+from cardflow.model import Profile
+from cardflow.secret_files import read_secret
+from cardflow.settings import Settings
+from cardflow.sql import Sessions, transaction
 
 
 class Postman:
@@ -17,6 +22,11 @@ class Postman:
         self._sessions = sessions
         self._composer = composer
         self._relay = relay
+
+    @property
+    def domain(self) -> str:
+        """The sender's domain, which our Message-IDs end with."""
+        return self._composer.sender.domain
 
     async def send(self, ids: Sequence[str], *, seconds: float) -> list[str]:
         """Return the mails that wait for another try; the others are sent, or failed for good."""
@@ -48,3 +58,26 @@ class Postman:
 def _posted(outcome: Outcome, message: EmailMessage | None) -> Posted:
     subject = str(message["Subject"]) if message else ""
     return Posted(subject=subject, state=outcome.fate, error=outcome.reason)
+
+
+def build_postman(
+    settings: Settings, sessions: Sessions, profiles: Mapping[str, Profile]
+) -> Postman:
+    """Return the postman of this installation."""
+    name, address = parseaddr(settings.mail_sender)
+    composer = Composer(
+        Address(name, addr_spec=address),
+        organisation=settings.organisation,
+        public_url=settings.public_url,
+        default_language=settings.default_language,
+        titles={name: profile.title for name, profile in profiles.items()},
+    )
+    file = settings.smtp_password_file
+    relay = Relay(
+        settings.smtp_host,
+        settings.smtp_port,
+        starttls=settings.smtp_starttls,
+        user=settings.smtp_user,
+        password=read_secret(file).decode().strip() if file else "",
+    )
+    return Postman(sessions, composer, relay)

@@ -1,0 +1,137 @@
+"""The worker: builds the collaborators, registers what runs, and runs until it is told to end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import MutableMapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+
+from activities.ca import CAActivities
+from activities.failures import Failures
+from activities.mail.postman import build_postman
+from activities.mail_out import MailActivities
+from activities.records import RecordActivities
+from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
+from cardflow.db.ca_record import CARecord
+from cardflow.db.migrate import database_objections
+from cardflow.db.update_record import UpdateRecord
+from cardflow.decision_root import read_decision_root
+from cardflow.errors import CardflowError, Refused
+from cardflow.logs import write_json_logs
+from cardflow.profiles import load_profiles
+from cardflow.settings import Settings, load_settings
+from cardflow.sql import create_engine, sessions_of
+from cardflow.temporal.client import connect
+from cardflow.temporal.ending import run_and_exit
+from workflows.afterwork import Afterwork, Delivery
+from workflows.card_update import CardUpdate
+from workflows.runner import runner
+
+MAINTAIN_EVERY_SECONDS = 60
+LET_FINISH = timedelta(seconds=20)
+
+log = logging.getLogger("cardflow.worker")
+
+
+def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: EmbeddedCA) -> Worker:
+    """Return the worker with every workflow and every activity that it runs."""
+    sessions = sessions_of(engine)
+    profiles = load_profiles()
+    root = read_decision_root(settings.decision_root_file)
+    postman = build_postman(settings, sessions, profiles)
+    record = UpdateRecord(sessions, decision_root=root, mail_domain=postman.domain)
+
+    records = RecordActivities(record, postman)
+    at_the_ca = CAActivities(ca, CARecord(sessions), profiles)
+    mail = MailActivities(postman)
+
+    return Worker(
+        client,
+        task_queue=settings.temporal_task_queue,
+        workflows=[CardUpdate, Afterwork, Delivery],
+        activities=[
+            records.open_update,
+            records.publish,
+            at_the_ca.submit,
+            at_the_ca.poll,
+            at_the_ca.cancel,
+            at_the_ca.withdraw,
+            at_the_ca.revoke,
+            mail.deliver,
+        ],
+        interceptors=[Failures()],
+        workflow_runner=runner(),
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        graceful_shutdown_timeout=LET_FINISH,
+    )
+
+
+def build_ca(settings: Settings, engine: AsyncEngine) -> EmbeddedCA:
+    """Return the embedded CA with its issuing key: only the worker signs."""
+    return EmbeddedCA(
+        engine,
+        settings.ca_dir,
+        load_profiles(),
+        public_url=settings.public_url,
+        decision_root=read_decision_root(settings.decision_root_file),
+        issuing_key=open_issuing_key(settings.ca_dir, settings.ca_passphrase_file),
+    )
+
+
+async def maintain(ca: EmbeddedCA) -> None:
+    """Keep the CA's CRL and OCSP signer fresh for as long as the worker runs."""
+    while True:
+        try:
+            for done in await ca.maintain():
+                log.info("the CA %s", done)
+        except CardflowError as error:
+            log.warning("the CA could not be maintained: %s", error)
+        await asyncio.sleep(MAINTAIN_EVERY_SECONDS)
+
+
+async def main() -> None:
+    """Run until SIGINT or SIGTERM; what is being done is finished first."""
+    settings = load_settings()
+    write_json_logs(settings.log_level, _where)
+    engine = create_engine(settings.database_url)
+    if found := await database_objections(engine):
+        raise Refused(*found)
+    ca = build_ca(settings, engine)
+    client = await connect(settings, metrics=True)
+    async with build_worker(client, settings, engine, ca):
+        log.info("the worker runs on task queue %s", settings.temporal_task_queue)
+        maintenance = asyncio.create_task(maintain(ca))
+        await _told_to_end(maintenance)
+        maintenance.cancel()
+    ca.close()
+    await engine.dispose()
+
+
+async def _told_to_end(maintenance: "asyncio.Task[None]") -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
+    await asyncio.wait({waiting, maintenance}, return_when=asyncio.FIRST_COMPLETED)
+    if maintenance.done():
+        waiting.cancel()
+        maintenance.result()
+
+
+def _where(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say which update a line is about."""
+    if activity.in_activity():
+        info = activity.info()
+        line["workflow_id"], line["activity"] = info.workflow_id, info.activity_type
+    return line
+
+
+if __name__ == "__main__":
+    run_and_exit(main())
