@@ -10,14 +10,13 @@ from cardflow.ca import Answer, CertificateRequest, Issued, Pending, Rejected
 from cardflow.ca.embedded import deciding, requests
 from cardflow.ca.embedded.issuing import Draft, Issuance
 from cardflow.ca.embedded.setup import Hierarchy
-from cardflow.ca.tables import CaRequest, State
-from cardflow.errors import Refused, Unavailable
+from cardflow.ca.tables import CaCertificate, CaRequest, State
+from cardflow.errors import Refused
 from cardflow.model import Profile
 from cardflow.sql import Sessions, transaction
 from cardflow.x509 import csr_objections, load_csr, spki_sha256, subject_objections
 
 LONGEST_ID = 200
-TRIES = 5
 WITHDRAWN = "the request was withdrawn"
 
 
@@ -40,15 +39,22 @@ class Intake:
 
     async def submit(self, request: CertificateRequest) -> Answer:
         """Take the request in, once; issue at once where no officer is needed."""
-        for _ in range(TRIES):
-            try:
-                row = await self._row(request.request_id) or await self._take_in(request)
-            except IntegrityError:
-                # Another process took in the same request, or the same key: look again.
-                continue
-            requests.refuse_other_content(row, request)
-            return await self.standing(row)
-        raise Unavailable("the request is being taken in by many at once")
+        try:
+            return await self._submit(request)
+        except IntegrityError:
+            # PostgreSQL: another process was faster with this request or key. Now it can be seen.
+            return await self._submit(request)
+
+    async def _submit(self, request: CertificateRequest) -> Answer:
+        try:
+            row, draft = await self._prepared(request)
+        except Refused:
+            # What was taken in before gets its answer even if it would be refused today.
+            earlier = await self._row(request.request_id)
+            if earlier is None:
+                raise
+            return await self._repeated(earlier, request)
+        return await self._take_in(row, draft, request)
 
     async def find(self, request: CertificateRequest) -> Answer | None:
         """Return how the request stands, or None when it never arrived."""
@@ -74,32 +80,49 @@ class Intake:
         if row.state == State.APPROVED and self._issuance.can_sign:
             await self._begin(row)
             row = await self._known(row.request_id)
-        match row.state:
-            case State.ISSUED:
-                return await self._issued(row)
-            case State.SIGNING if self._issuance.can_sign:
-                return await self._issued(row)
-            case State.REJECTED | State.CANCELLED:
-                return Rejected(row.reason)
+        if row.state in (State.REJECTED, State.CANCELLED):
+            return Rejected(row.reason)
+        if row.state == State.ISSUED or (row.state == State.SIGNING and self._issuance.can_sign):
+            return self._issued(await self._issuance.release(row.request_id, _now()))
         return Pending(row.request_id)
 
-    async def _issued(self, row: CaRequest) -> Issued:
-        certificate_pem = await self._issuance.release(row.request_id, _now())
+    def _issued(self, certificate_pem: str) -> Issued:
         return Issued(certificate_pem, self._hierarchy.chain_pem)
 
     # Taking in
 
-    async def _take_in(self, request: CertificateRequest) -> CaRequest:
+    async def _prepared(self, request: CertificateRequest) -> tuple[CaRequest, Draft]:
         profile = self._profile_for(request)
         draft = await self._draft(profile, request)
         row = requests.new_row(request, profile, draft.remarks, _now())
+        if row.state != State.PENDING and not self._issuance.can_sign:
+            raise Refused("this process does not hold the issuing key; the worker takes requests")
+        return row, draft
+
+    async def _take_in(self, row: CaRequest, draft: Draft, request: CertificateRequest) -> Answer:
         async with transaction(self._sessions) as session:
-            await requests.claim_key(session, row)
-            session.add(row)
-            await session.flush()
-            if row.state == State.APPROVED:
-                self._issuance.begin(session, row, draft)
-        return row
+            earlier = await session.get(CaRequest, row.request_id)
+            if earlier is None:
+                record = await self._record(session, row, draft)
+        if earlier is not None:
+            return await self._repeated(earlier, request)
+        if record is None:
+            return Pending(row.request_id)
+        return self._issued(await self._issuance.finish(record, _now()))
+
+    async def _record(
+        self, session: AsyncSession, row: CaRequest, draft: Draft
+    ) -> CaCertificate | None:
+        await requests.claim_key(session, row)
+        session.add(row)
+        if row.state == State.PENDING:
+            return None
+        await session.flush()
+        return self._issuance.begin(session, row, draft)
+
+    async def _repeated(self, row: CaRequest, request: CertificateRequest) -> Answer:
+        requests.refuse_other_content(row, request)
+        return await self.standing(row)
 
     def _profile_for(self, request: CertificateRequest) -> Profile:
         profile = self._profiles.get(request.profile)

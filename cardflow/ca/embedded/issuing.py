@@ -10,13 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import update
+from sqlalchemy import CursorResult, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
@@ -98,40 +98,43 @@ class Issuance:
             lambda: linted(draft_leaf(self._issuer, profile, subject, public_key, period))
         )
 
-    def begin(self, session: AsyncSession, row: CaRequest, draft: Draft) -> None:
+    def begin(self, session: AsyncSession, row: CaRequest, draft: Draft) -> CaCertificate:
         """Record the draft as the request's: from here on it will be issued."""
+        record = draft.row(row.request_id)
         row.state = State.SIGNING
-        session.add(draft.row(row.request_id))
+        session.add(record)
+        return record
 
     async def release(self, request_id: str, now: datetime) -> str:
         """Return the request's certificate as PEM, signed now if no process did so yet."""
-        row = await self._record(request_id)
-        if not row.certificate_pem:
-            await self._commit(row, await self.sign(row.draft), now)
-            row = await self._record(request_id)
-        return row.certificate_pem
+        record = await self._record(request_id)
+        return record.certificate_pem or await self.finish(record, now)
+
+    async def finish(self, record: CaCertificate, now: datetime) -> str:
+        """Sign what was recorded and commit it; return the certificate that counts, as PEM."""
+        certificate_pem = await self.sign(record.draft)
+        if await self._commit(record, certificate_pem, now):
+            return certificate_pem
+        return (await self._record(record.request_id)).certificate_pem
 
     async def sign(self, draft_der: bytes) -> str:
         """Return the draft with the CA's signature, as PEM."""
         key, issuer = self.key, self._issuer.certificate
         return await self.in_thread(lambda: pem(sign_draft(draft_der, key, issuer)))
 
-    async def _record(self, request_id: str) -> CaCertificate:
+    async def _record(self, request_id: str | None) -> CaCertificate:
         query = select(CaCertificate).where(CaCertificate.request_id == request_id)
         async with transaction(self._sessions) as session:
             return (await session.scalars(query)).one()
 
-    async def _commit(self, row: CaCertificate, certificate_pem: str, now: datetime) -> None:
-        unsigned = (col(CaCertificate.id) == row.id, col(CaCertificate.certificate_pem) == "")
+    async def _commit(self, record: CaCertificate, certificate_pem: str, now: datetime) -> bool:
+        unsigned = (col(CaCertificate.id) == record.id, col(CaCertificate.certificate_pem) == "")
+        signed = update(CaCertificate).where(*unsigned).values(certificate_pem=certificate_pem)
+        asked = update(CaRequest).where(col(CaRequest.request_id) == record.request_id)
         async with transaction(self._sessions) as session:
-            await session.execute(
-                update(CaCertificate).where(*unsigned).values(certificate_pem=certificate_pem)
-            )
-            await session.execute(
-                update(CaRequest)
-                .where(col(CaRequest.request_id) == row.request_id)
-                .values(state=State.ISSUED, ended_at=now)
-            )
+            first = cast("CursorResult[Any]", await session.execute(signed)).rowcount == 1
+            await session.execute(asked.values(state=State.ISSUED, ended_at=now))
+            return first
 
     async def unfinished(self) -> list[str]:
         """Return the requests whose draft was recorded but not signed."""

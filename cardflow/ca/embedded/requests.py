@@ -109,7 +109,7 @@ def new_row(
     """Return the request as a row, with everything frozen that it will be issued from."""
     return CaRequest(
         request_id=request.request_id,
-        state=State.PENDING if profile.approval is Approval.OFFICER else State.APPROVED,
+        state=State.PENDING if profile.approval is Approval.OFFICER else State.SIGNING,
         profile=profile.name,
         profile_json=_json(to_json(profile)),
         subject_json=_json(to_json(request.subject)),
