@@ -1,0 +1,147 @@
+"""The agent's side of a visit: starts the process, hands it jobs, and ends it when it must end.
+
+The process that serves the network never loads a module and never sees a PIN.
+"""
+
+import asyncio
+import json
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.messages import LONGEST_LINE, Phase, Surroundings, job_message, line
+from cardflow.errors import Refused
+from cardflow.jobs import Job, JobResult, Outcome
+from cardflow.wire import from_json, to_json
+
+ROOT = Path(__file__).resolve().parent.parent
+SILENCE_SECONDS = 60
+PROMPT_MARGIN_SECONDS = 30
+_MAY_HAVE_CHANGED = "the card may have changed and is looked at before the next step"
+
+
+@dataclass
+class _Running:
+    """One visit process and the line to it."""
+
+    visit_id: str
+    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    phase: Phase = Phase.WORKING
+
+
+class Visits:
+    """At most one visit at a time; a held login waits for one more job of the same visit."""
+
+    def __init__(self, *, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._silence = silence_seconds
+        self._running: _Running | None = None
+
+    async def run(self, job: Job, around: Surroundings) -> JobResult:
+        """Return how the job ended; a visit that hangs or dies is a named outcome too."""
+        try:
+            running = await self._for(job, around)
+            if running is None:
+                return _ended(job, Outcome.VISIT_OVER, "the visit is over: a new click is needed")
+            return await self._result(running, job, around)
+        except TimeoutError:
+            ended = self._broken_off(job, Outcome.PIN_TIMED_OUT, f"no answer for {self._silence} s")
+        except (EOFError, ConnectionError):
+            ended = self._broken_off(job, Outcome.PIN_CANCELLED, "the card process ended")
+        except (ValueError, Refused):
+            ended = self._broken_off(job, Outcome.CARD_FAILED, "the card process spoke nonsense")
+        await self._kill()
+        return ended
+
+    def _broken_off(self, job: Job, while_asking: Outcome, why: str) -> JobResult:
+        """Say how a visit ended that did not say it; before the login nothing has changed."""
+        if self._running is not None and self._running.phase is Phase.WORKING:
+            return _ended(job, Outcome.CARD_FAILED, f"{why}: {_MAY_HAVE_CHANGED}")
+        return _ended(job, while_asking, why)
+
+    def stop_asking(self) -> None:
+        """End a visit that waits for a PIN; one that works on the card is left to finish."""
+        if self._running is not None and self._running.phase is Phase.PROMPTING:
+            self._running.process.kill()
+
+    async def close(self) -> None:
+        """Leave no visit process behind; card work under way is waited for, as long as it lives."""
+        self.stop_asking()
+        running, self._running = self._running, None
+        if running is None:
+            return
+        running.writer.close()
+        try:
+            await asyncio.wait_for(running.process.wait(), self._silence)
+        except TimeoutError:
+            running.process.kill()
+            await running.process.wait()
+
+    async def _for(self, job: Job, around: Surroundings) -> _Running | None:
+        """Return the process that holds the login, or a new one if the job may open a visit."""
+        held = self._running
+        if held is not None and (held.process.returncode is not None or held.reader.at_eof()):
+            await self._kill()
+            held = None
+        if held is not None and held.visit_id == job.card.visit_id:
+            return held
+        if not job.card.opens_visit:
+            return None
+        await self.close()
+        self._running = await _start(job.card.visit_id, around)
+        return self._running
+
+    async def _result(self, running: _Running, job: Job, around: Surroundings) -> JobResult:
+        running.writer.write(line(job_message(job)))
+        await running.writer.drain()
+        while True:
+            async with asyncio.timeout(self._patience(running.phase, around)):
+                text = await running.reader.readline()
+            if not text.endswith(b"\n"):
+                raise EOFError
+            message = json.loads(text)
+            if "phase" in message:
+                running.phase = Phase(message["phase"])
+                continue
+            running.phase = Phase.WORKING
+            result = from_json(JobResult, message["result"])
+            if message.get("holding") is not True:
+                await self.close()
+            return result
+
+    def _patience(self, phase: Phase, around: Surroundings) -> float:
+        if phase is Phase.PROMPTING:  # the last try is confirmed first, and that takes as long
+            return 2 * around.prompt_seconds + PROMPT_MARGIN_SECONDS
+        return self._silence
+
+    async def _kill(self) -> None:
+        running, self._running = self._running, None
+        if running is None:
+            return
+        if running.process.returncode is None:
+            running.process.kill()
+        await running.process.wait()
+        running.writer.close()
+
+
+async def _start(visit_id: str, around: Surroundings) -> _Running:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "agent.visit",
+            str(theirs.fileno()),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.DEVNULL,  # modules write there what they like
+            pass_fds=(theirs.fileno(),),
+        )
+    reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
+    writer.write(line(to_json(around)))
+    return _Running(visit_id, process, reader, writer)
+
+
+def _ended(job: Job, outcome: Outcome, message: str) -> JobResult:
+    return JobResult(outcome, message, token_serial=job.card.token_serial)
