@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authorize import Caller, Permission, authorize
@@ -25,6 +26,13 @@ from cardflow.sql import transaction
 SESSION_PREFIX = "cfs_"
 API_TOKEN_PREFIX = "cft_"  # noqa: S105 a prefix, not a token
 LONGEST_TOKEN = 100
+
+
+# Only for the API's description: the token is read below, from the cookie too.
+Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, description="A session's token or an API token.")),
+]
 
 
 def new_token(prefix: str) -> str:
@@ -47,7 +55,7 @@ def is_https(settings: Settings) -> bool:
     return settings.public_url.startswith("https:")
 
 
-async def signed_in(request: Request) -> Caller:
+async def signed_in(request: Request, _shown: Bearer = None) -> Caller:
     """Return who is asking, or raise Problem 401; looked up once per request."""
     known = getattr(request.state, "caller", None)
     if isinstance(known, Caller):

@@ -5,11 +5,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.auth import API_TOKEN_PREFIX, SESSION_PREFIX
-from api.problems import ProblemDocument
+from api.problems import ProblemDocument, public_problems
 
 REF = "#/components/schemas/{model}"
 NOT_OURS = ("HTTPValidationError", "ValidationError")  # our 422 is a problem document
+TOO_LARGE = {"413": public_problems(413)[413]}
 
 
 def describe(app: FastAPI) -> None:
@@ -28,10 +28,11 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for name in NOT_OURS:
         schemas.pop(name, None)
+    for item in found["paths"].values():
+        for operation in item.values():
+            if "requestBody" in operation:  # every router has a limit: api/app.py
+                operation["responses"].update(TOO_LARGE)
     problem = ProblemDocument.model_json_schema(ref_template=REF)
     schemas.update(problem.pop("$defs"))
     schemas["ProblemDocument"] = problem
-    about = f"A session ({SESSION_PREFIX}...) or an API token ({API_TOKEN_PREFIX}...)."
-    bearer = {"type": "http", "scheme": "bearer", "description": about}
-    found["components"]["securitySchemes"] = {"bearer": bearer}
     return found

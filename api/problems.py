@@ -103,7 +103,7 @@ def public_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {
         status: {"description": TITLES[status][1], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted(set(statuses))
+        for status in sorted({500, *statuses})
     }
 
 
