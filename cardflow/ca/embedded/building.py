@@ -91,8 +91,8 @@ def draft_leaf(
     builder = builder.add_extension(_key_usage(key_usages(profile, public_key)), critical=True)
     usages = [x509.ObjectIdentifier(oid) for oid in profile.extended_key_usage]
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    names = x509.SubjectAlternativeName(subject_alt_names(subject, profile))
-    builder = builder.add_extension(names, critical=False)
+    if names := subject_alt_names(subject, profile):
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = builder.add_extension(_policies(issuer.certificate), critical=False)
     if profile.sid_extension and subject.sid:
         builder = builder.add_extension(sid_extension(subject.sid), critical=False)

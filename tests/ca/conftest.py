@@ -1,0 +1,49 @@
+"""One CA is made per session; every test gets a copy of it with a database of its own."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from cardflow.ca.embedded import EmbeddedCA
+from tests.ca.making import Home
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a CA that nobody issues from."""
+    return Home(tmp_path_factory.mktemp("made")).make()
+
+
+@pytest.fixture
+def home(made: Home, tmp_path: Path) -> Home:
+    """Return a CA of the test's own."""
+    shutil.copytree(made.path, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+async def engine(home: Home) -> AsyncIterator[AsyncEngine]:
+    """Yield the engine of the test's CA."""
+    engine = await home.engine()
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def ca(home: Home, engine: AsyncEngine) -> AsyncIterator[EmbeddedCA]:
+    """Yield the CA as the worker opens it, with CRL and OCSP signer."""
+    ca = home.ca(engine)
+    await ca.maintain()
+    yield ca
+    ca.close()
+
+
+@pytest.fixture
+async def desk(home: Home, engine: AsyncEngine) -> AsyncIterator[EmbeddedCA]:
+    """Yield the same CA as the API opens it: without the issuing key."""
+    ca = home.ca(engine, signs=False)
+    yield ca
+    ca.close()
