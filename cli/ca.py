@@ -1,16 +1,81 @@
-"""`cardflow ca`: the embedded CA; `init` works on its directory, the rest asks the API."""
+"""`cardflow ca`: `init` and `root-crl` work on the CA's directory, all else asks the API."""
 
 from pathlib import Path
 
 from cyclopts import App
 
 from cardflow.ca import RevocationReason
-from cli.output import save, say, show_list, show_record
+from cardflow.settings import load_settings
+from cli.output import save, say, show_list, show_record, working
 from cli.sessions import HERE, Connection
 
 app = App(name="ca", help="The certificate authority: set it up, look at requests, revoke.")
-REQUEST_COLUMNS = ("id", "profile", "subject", "state", "requested_by", "created_at")
-CERTIFICATE_COLUMNS = ("serial_number", "subject", "profile", "state", "not_after")
+REQUEST_COLUMNS = ("id", "title", "subject", "requested_by_name", "created_at", "may_decide")
+CERTIFICATE_COLUMNS = ("serial_number", "subject", "profile", "state", "not_after", "update_id")
+
+
+@app.command
+def init(
+    *,
+    organization: str = "",
+    root_passphrase_file: Path | None = None,
+    policy_oid: str = "",
+    state: Path | None = None,
+) -> None:
+    """Make an offline root and an issuing CA, on the machine that Cardflow runs on.
+
+    For example:
+
+        cardflow ca init --organization "Example Insurance"
+
+    Afterwards take `root/key.pem` in the CA's directory offline, with its passphrase.
+
+    Parameters
+    ----------
+    organization
+        The name in both CA certificates; default: the setting `organisation`.
+    root_passphrase_file
+        A file (mode 0600) with the root key's passphrase; default: `ca-root-passphrase` beside the
+        issuing key's passphrase.
+    policy_oid
+        The certificate policy; default: one made from a random UUID.
+    state
+        The state directory; default: CARDFLOW_STATE_DIR, else var.
+    """
+    from cardflow.ca.embedded.setup import CaNames, Secrets, init_ca  # its linter loads slowly
+
+    settings = load_settings(state)
+    beside = settings.ca_passphrase_file.with_name("ca-root-passphrase")
+    with working("making the root and the issuing CA"):
+        made = init_ca(
+            settings.ca_dir,
+            names=CaNames(organization or settings.organisation),
+            public_url=settings.public_url,
+            secrets=Secrets(root_passphrase_file or beside, settings.ca_passphrase_file),
+            policy_oid=policy_oid,
+        )
+    say(f"the CA is in {settings.ca_dir}: {made.issuing.subject.rfc4514_string()}")
+    say(f"  → take {settings.ca_dir}/root/key.pem offline, with its passphrase")
+
+
+@app.command
+def root_crl(*, root_key: Path, root_passphrase_file: Path, state: Path | None = None) -> None:
+    """Renew the root's CRL with the root key, brought back for this moment.
+
+    Parameters
+    ----------
+    root_key
+        The root's key file.
+    root_passphrase_file
+        A file (mode 0600) with its passphrase.
+    state
+        The state directory; default: CARDFLOW_STATE_DIR, else var.
+    """
+    from cardflow.ca.embedded.setup import renew_root_crl
+
+    directory = load_settings(state).ca_dir
+    renew_root_crl(directory, root_key_file=root_key, root_secret_file=root_passphrase_file)
+    say("the root's CRL is renewed\n  → take the key offline again")
 
 
 @app.command

@@ -1,4 +1,4 @@
-"""A state directory for trying things out: free ports, a card, a PIN prompt that types by itself."""
+"""A state directory for trying out: free ports, a card, a PIN prompt that types by itself."""
 
 import secrets
 import shutil
