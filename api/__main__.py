@@ -14,6 +14,7 @@ from api.app import create_agent_app, create_app
 from api.housekeeping import keep_house
 from api.state import State, opened
 from cardflow.errors import Refused
+from cardflow.logs import start_logging
 from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.temporal.ending import run_and_exit
 
@@ -103,8 +104,7 @@ def _on_signals(doors: list[Door]) -> None:
 async def main() -> None:
     """Serve with the settings of this installation."""
     settings = load_settings()
-    level = settings.log_level.upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    start_logging(settings)
     await serve(settings)
 
 

@@ -24,8 +24,9 @@ from api import (
     tokens,
 )
 from api.description import describe
+from api.observing import Observed
 from api.problems import install_problems
-from api.security import CrossOriginProtection, ProblemWhenTooLarge, RequestLog, SecurityHeaders
+from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from cardflow.settings import Settings
 
@@ -83,7 +84,7 @@ def _include(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
 def _frame(app: FastAPI, *, https: bool) -> None:
     app.add_middleware(ProblemWhenTooLarge)
     app.add_middleware(SecurityHeaders, https=https)
-    app.add_middleware(RequestLog)
+    app.add_middleware(Observed)
 
 
 def operation_id(route: APIRoute) -> str:

@@ -1,8 +1,5 @@
 """What every answer carries and what no request may be: pure ASGI, so streams pass unbuffered."""
 
-import logging
-import secrets
-import time
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -13,8 +10,6 @@ from api.problems import Problem, render
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-
-log = logging.getLogger(__name__)
 
 
 class SecurityHeaders:
@@ -70,36 +65,6 @@ class CrossOriginProtection:
             return site not in ("same-origin", "none")
         # Without either header it is no browser; the bearer token or cookie is judged as ever.
         return origin is not None and urlsplit(origin).netloc != headers.get("host")
-
-
-class RequestLog:
-    """Every answer carries the id under which our log knows the request; a failure is one line."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and log how it was answered."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request_id, started = secrets.token_hex(8), time.perf_counter()
-
-        async def adding(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
-                took = (time.perf_counter() - started) * 1000
-                log.info(
-                    "%s %s %s %.0f ms %s",
-                    scope["method"],
-                    scope["path"],
-                    message["status"],
-                    took,
-                    request_id,
-                )
-            await send(message)
-
-        await self._app(scope, receive, adding)
 
 
 class ProblemWhenTooLarge:

@@ -1,0 +1,63 @@
+"""Whether the process lives, can work, and how it does."""
+
+import pytest
+from sqlalchemy import text
+
+from api.app import create_app
+from api.state import opened
+from cardflow.settings import Settings
+from tests.api.conftest import client_of, reasons
+from tests.ports import free_ports
+
+
+async def test_a_process_that_answers_is_alive(anonymous):
+    assert (await anonymous.get("/healthz")).json() == {"status": "ok"}
+
+
+async def test_without_temporal_the_api_starts_and_says_what_is_missing(settings: Settings):
+    (nobody,) = free_ports(1)
+    away = settings.model_copy(update={"temporal_address": f"127.0.0.1:{nobody}"})
+    app = create_app(away)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+
+    assert alive.status_code == 200
+    assert ready.status_code == 503
+    assert [error["field"] for error in ready.json()["errors"]] == ["temporal"]
+
+
+@pytest.mark.temporal
+async def test_with_everything_there_the_api_is_ready(settings: Settings, temporal_env):
+    app = create_app(settings, lambda given: opened(given, temporal_env.client))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        answer = await client.get("/readyz")
+
+    assert answer.json() == {"status": "ok"}
+
+
+@pytest.mark.temporal
+async def test_a_database_of_another_revision_is_named(settings: Settings, temporal_env):
+    app = create_app(settings, lambda given: opened(given, temporal_env.client))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        async with app.state.cardflow.engine.begin() as connection:
+            await connection.execute(text("DELETE FROM alembic_version"))
+        answer = await client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert "revision" in reasons(answer)[0]
+
+
+async def test_metrics_are_served_for_prometheus(anonymous):
+    answer = await anonymous.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "cardflow_http_requests_total" in answer.text
+
+
+async def test_requests_are_counted_by_operation_and_never_by_address(anonymous):
+    await anonymous.get("/api/v1/people/0192-secret-id")
+
+    told = (await anonymous.get("/metrics")).text
+
+    assert 'operation="show_person"' in told
+    assert "0192-secret-id" not in told
