@@ -9,7 +9,7 @@ from cli.people import find_person
 from cli.sessions import HERE, Connection
 
 app = App(name="agent", help="The card agents on workstations.")
-COLUMNS = ("host", "person", "state", "words", "version", "seen_at", "id")
+COLUMNS = ("host", "state", "connected", "words", "version", "seen_at", "person_id", "id")
 
 
 @app.command

@@ -12,15 +12,16 @@ from cli.people import find_person, import_csv
 from cli.sessions import HERE, Connection
 
 app = App(name="cards", help="The register of cards, and what is on them.")
-COLUMNS = ("token_serial", "token_label", "state", "holder", "policy_name", "update_due", "id")
+COLUMNS = ("token_serial", "token_label", "state", "policy_name", "update_due", "holder_id", "id")
 CERTIFICATE_COLUMNS = ("kind", "profile", "subject", "serial_number", "not_after", "has_key")
+KINDS = ("managed", "tracked", "third_party", "missing")
 
 
 @app.command(name="list")
 def list_cards(*, connection: Connection = HERE) -> None:
     """List the cards you may see; a holder sees their own."""
     with connection.open() as api:
-        show_list(map(_flat, api.items("/cards")), COLUMNS, as_json=connection.json)
+        show_list(api.items("/cards"), COLUMNS, as_json=connection.json)
 
 
 @app.command
@@ -43,7 +44,7 @@ def contents(card: str, /, *, connection: Connection = HERE) -> None:
     if connection.json:
         return show_json(found)
     show_list(certificates_of(found), CERTIFICATE_COLUMNS, as_json=False)
-    rest = {key: value for key, value in found.items() if not isinstance(value, list)}
+    rest = {key: value for key, value in found.items() if key not in KINDS}
     return show_record(rest, as_json=False)
 
 
@@ -135,10 +136,4 @@ def find_card(api: Api, wanted: str) -> dict[str, Any]:
 
 def certificates_of(contents: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every certificate on the card, each with its kind."""
-    kinds = ("managed", "tracked", "third_party")
-    return [{"kind": kind, **found} for kind in kinds for found in contents.get(kind, ())]
-
-
-def _flat(card: dict[str, Any]) -> dict[str, Any]:
-    holder = card.get("holder")
-    return {**card, "holder": holder.get("name") if isinstance(holder, dict) else holder}
+    return [{"kind": kind, **found} for kind in KINDS for found in contents[kind]]

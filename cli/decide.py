@@ -11,7 +11,6 @@ from cardflow.model import Verdict
 from cli.client import Api
 from cli.output import progress_console, show_record
 from cli.sessions import HERE, Connection
-from cli.updates import flat_lane, lanes_of
 
 app = App(name="decide", help="Decide on documents (operators) and on requests (CA officers).")
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], negative="")]
@@ -91,9 +90,10 @@ class Word:
 
 def lane_shown(api: Api, update: str, lane: str) -> dict[str, Any]:
     """Return the lane as the API shows it, with the digest that a decision must name."""
-    for found in lanes_of(api.get(f"/updates/{update}")):
-        if flat_lane(found)["lane"] == lane:
-            return flat_lane(found)
+    found: dict[str, Any]
+    for found in api.get(f"/updates/{update}")["lanes"]:
+        if found["lane"] == lane:
+            return found
     raise Refused(f"the update has no lane {lane}\n  → see: cardflow updates show {update}")
 
 

@@ -79,7 +79,7 @@ def update_card(scene: Scene) -> CaseFile:
     old, badge = before["managed"][0], before["third_party"][0]
     run = UpdateRun(scene.cast, card_of(scene)["id"], story)
     kept = _seen_before(scene, old)
-    chosen = {"optional": [OPTIONAL], "third_party": [badge["ref"]["certificate_sha256"]]}
+    chosen = {"optional": [OPTIONAL], "third_party": [badge["sha256"]]}
     with story.step("Hanna", "looks at what an update would do") as told:
         plan = run.plan(**chosen)["plan"]
         told.say("; ".join(f"{lane['lane']}: {lane['why']}" for lane in plan["lanes"]))
@@ -87,7 +87,7 @@ def update_card(scene: Scene) -> CaseFile:
         opened = run.open(**chosen)
         view = run.until_stage(Stage.PENDING)
         told.say(_visit_words(opened))
-    story.chapter(f"Waiting for people: update {view['update_id']}")
+    story.chapter(f"Waiting for people: update {view['id']}")
     turns = Turns(run, send_back={SENT_BACK: WHY})
     turns.until_ready()
     story.chapter("Ready: Hanna continues")
@@ -99,7 +99,7 @@ def update_card(scene: Scene) -> CaseFile:
 
 def _seen_before(scene: Scene, old: dict[str, Any]) -> dict[str, Any]:
     card, room = scene.state.card, scene.state.directory
-    cka_id = old["ref"]["cka_id"]
+    cka_id = old["cka_id"]
     with scene.story.step("Observer", "reads the card before the update, by pkcs11-tool"):
         (room / "badge-before.der").write_bytes(card.certificate(BADGE_ID))
         return {
@@ -110,8 +110,8 @@ def _seen_before(scene: Scene, old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _case(run: UpdateRun, scene: Scene, kept: dict[str, Any]) -> CaseFile:
-    lanes = run.lanes().values()
-    new = [Exhibit(x["lane"], x["cka_id"], x["serial_number"]) for x in lanes]
+    managed = contents_of(scene)["managed"]
+    new = [Exhibit(x["profile"], x["cka_id"], x["serial_number"]) for x in managed]
     items = scene.cast.api(OPERATOR).items(f"/updates/{run.update_id}/documents")
     documents = [x["sha256"] for x in items if _is_of_dispute(x)]
     return CaseFile(run.card_id, tuple(new), documents=tuple(documents), subjects=SUBJECTS, **kept)

@@ -139,7 +139,7 @@ def _enrol(scene: Scene) -> None:
 
 
 def _is_connected(scene: Scene) -> bool:
-    return bool(contents_of(scene)["agent"])
+    return bool(contents_of(scene)["connected"])
 
 
 def _first_update(scene: Scene) -> None:

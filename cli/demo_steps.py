@@ -12,7 +12,6 @@ from cli.client import Api, Upload
 from cli.demo_people import HOLDER, OFFICERS, OPERATOR, Cast
 from cli.demo_story import Story
 from cli.scribble import scan_of
-from cli.updates import flat_lane, lanes_of
 
 PATIENCE_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.05
@@ -49,7 +48,7 @@ class UpdateRun:
 
     def lanes(self) -> dict[str, View]:
         """Return the lanes by name."""
-        return {lane["lane"]: lane for lane in map(flat_lane, lanes_of(self.view()))}
+        return {lane["lane"]: lane for lane in self.view()["lanes"]}
 
     def until(self, is_there: Callable[[View], bool]) -> View:
         """Return the update once it is where it should be."""
@@ -80,7 +79,7 @@ class UpdateRun:
         body = {name: list(picked) for name, picked in chosen.items()}
         body["plan_digest"] = self.plan(**chosen)["digest"]
         opened: View = self._holder.post(f"/cards/{self.card_id}/updates", body)
-        self.update_id = str(opened.get("update_id") or opened["id"])
+        self.update_id = str(opened["id"])
         return opened
 
     def continue_(self) -> View:
@@ -113,9 +112,7 @@ class UpdateRun:
     def decide(self, lane: str, verdict: Verdict, reason: str = "", who: str = OPERATOR) -> View:
         """An operator has said yes or no to the document under check."""
         api = self.cast.api(who)
-        shown = next(
-            found for found in map(flat_lane, lanes_of(self.view(who))) if found["lane"] == lane
-        )
+        shown = next(found for found in self.view(who)["lanes"] if found["lane"] == lane)
         body = {"verdict": verdict, "reason": reason, "digest": shown["decision_digest"]}
         answer: View = api.post(f"/updates/{self.update_id}/lanes/{lane}/decisions", body)
         return answer
@@ -157,7 +154,7 @@ class Turns:
         """Return the update when nobody but the holder, with the card, is waited for."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (view := self.run.view())["stage"] not in at:
-            done = [self._turn(lane) for lane in map(flat_lane, lanes_of(view))]
+            done = [self._turn(lane) for lane in view["lanes"]]
             if not any(done):
                 time.sleep(LOOK_EVERY_SECONDS)
             if time.monotonic() > deadline or view["stage"] == Stage.NEEDS_ATTENTION:
@@ -208,11 +205,5 @@ def _is_visited(view: View) -> bool:
 
 
 def _standing(view: View) -> str:
-    state = view.get("state", view)
-    lanes = [flat_lane(lane) for lane in lanes_of(view)]
-    words = [
-        f"{x['lane']} {x['stage']} {x.get('reason', '')} {x.get('attention', '')}" for x in lanes
-    ]
-    return "; ".join(
-        filter(None, [state.get("last_visit", ""), state.get("ended_because", ""), *words])
-    )
+    lanes = [f"{x['lane']} {x['stage']} {x['reason']} {x['attention']}" for x in view["lanes"]]
+    return "; ".join(filter(None, [view["last_visit"], view["ended_because"], *lanes]))

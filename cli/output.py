@@ -65,6 +65,8 @@ def readable(value: Any) -> str:
             return "yes" if value else "no"
         case list() | tuple():
             return ", ".join(readable(item) for item in value)
+        case {"id": _, "name": str(name)}:
+            return escape(name)
         case dict():
             return ", ".join(f"{escape(str(k))}: {readable(v)}" for k, v in value.items())
         case str() if instant := _instant(value):

@@ -13,7 +13,7 @@ from cli.client import Api, Problem
 from cli.output import progress_console, say, show_list, show_record
 from cli.sessions import HERE, Connection, Place, Session, find, forget, remember
 
-WORK_COLUMNS = ("what", "holder", "card", "lane", "party", "since", "until", "update_id")
+WORK_COLUMNS = ("what", "holder", "card", "lane", "since", "until", "update_id", "request_id")
 PasswordFile = Annotated[Path | None, Parameter(name="--password-file")]
 
 
@@ -107,17 +107,13 @@ def work(*, connection: Connection = HERE) -> None:
         cardflow work --as olga
     """
     with connection.open() as api:
-        show_list(_flat(api.items("/work")), WORK_COLUMNS, as_json=connection.json)
+        items = api.items("/work")
+        rows = items if connection.json else map(_with_serial, items)
+        show_list(rows, WORK_COLUMNS, as_json=connection.json)
 
 
-def _flat(items: Any) -> list[dict[str, Any]]:
-    return [
-        {**item, **{key: _named(item.get(key)) for key in ("holder", "card")}} for item in items
-    ]
-
-
-def _named(value: Any) -> Any:
-    return value.get("name") or value.get("token_label") if isinstance(value, dict) else value
+def _with_serial(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "card": item["card"]["token_serial"]}
 
 
 def _password(file: Path | None, question: str) -> str:

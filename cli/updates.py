@@ -14,8 +14,8 @@ from cli.output import console, save, say, show_json, show_list, show_record, wo
 from cli.sessions import HERE, Connection
 
 app = App(name="updates", help="Card updates: open, follow, sign, continue, cancel.")
-COLUMNS = ("id", "stage", "kind", "policy_name", "opened_at", "due_at")
-LANE_COLUMNS = ("lane", "mode", "label", "stage", "reason", "attention")
+COLUMNS = ("id", "stage", "kind", "holder", "policy_name", "opened_at", "due_at", "waiting")
+LANE_COLUMNS = ("lane", "mode", "label", "stage", "since", "reason", "attention", "may")
 WAITING_COLUMNS = ("party", "what", "lane", "since", "until")
 TIMELINE_COLUMNS = ("number", "at", "kind", "lane", "actor", "facts")
 MAIL_COLUMNS = ("subject", "address", "state", "sent_at", "error")
@@ -35,7 +35,8 @@ def list_updates(
     with connection.open() as api:
         card_id = find_card(api, card)["id"] if card else None
         found = api.items("/updates", stage=stage, card=card_id, open=open_only or None)
-        show_list(found, COLUMNS, as_json=connection.json)
+        rows = found if connection.json else map(_line, found)
+        show_list(rows, COLUMNS, as_json=connection.json)
 
 
 @app.command
@@ -45,10 +46,10 @@ def show(update: str, /, *, connection: Connection = HERE) -> None:
         found = api.get(f"/updates/{update}")
     if connection.json:
         return show_json(found)
-    facts = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
+    facts = {key: value for key, value in found.items() if key not in ("lanes", "waiting")}
     show_record(facts, as_json=False)
     console.print()
-    show_list(map(flat_lane, lanes_of(found)), LANE_COLUMNS, as_json=False)
+    show_list(found["lanes"], LANE_COLUMNS, as_json=False)
     console.print()
     return show_list(found["waiting"], WAITING_COLUMNS, as_json=False)
 
@@ -251,15 +252,9 @@ def watch(update: str, /, *, every: float = 1.0, connection: Connection = HERE) 
             time.sleep(every)
 
 
-def lanes_of(update: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the lanes of an update as the API shows it."""
-    lanes: list[dict[str, Any]] = update["lanes"] if "lanes" in update else update["state"]["lanes"]
-    return lanes
-
-
-def flat_lane(lane: dict[str, Any]) -> dict[str, Any]:
-    """Return the lane with its plan's fields beside its own."""
-    return {**lane.get("plan", {}), **lane} if isinstance(lane.get("plan"), dict) else lane
+def _line(update: dict[str, Any]) -> dict[str, Any]:
+    waits = [f"{entry['party']}: {entry['what']}" for entry in update["waiting"]]
+    return {**update, "waiting": ", ".join(dict.fromkeys(waits))}
 
 
 def _summary(update: dict[str, Any]) -> str:
@@ -267,5 +262,6 @@ def _summary(update: dict[str, Any]) -> str:
     return f"{update['stage']}{' – waits for ' if waits else ''}{waits}"
 
 
-def _show_answer(answer: Any, *, as_json: bool) -> None:
-    show_record(answer, as_json=as_json)
+def _show_answer(answer: dict[str, Any], *, as_json: bool) -> None:
+    short = {key: value for key, value in answer.items() if key != "update"}
+    show_record(answer if as_json else short, as_json=as_json)
