@@ -50,10 +50,10 @@ class Composer:
         message["Message-ID"] = letter.message_id
         message["References"] = f"<{letter.update.update_id}@{self.sender.domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834 5
-        message["Content-Language"] = language
         message.set_content(PLAIN.get_template(name).render(words, layout="layout.txt.j2"))
         html = HTML.get_template(name).render(words, layout="layout.html.j2")
         message.add_alternative(html, subtype="html")
+        message["Content-Language"] = language
         return message
 
     def _words(self, letter: Letter, language: str) -> dict[str, Any]:

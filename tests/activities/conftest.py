@@ -53,7 +53,7 @@ async def running(catcher: Catcher, **options) -> AsyncIterator[Catcher]:
     """Yield the relay, listening on a free port of loopback."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: SMTP(catcher, loop=loop, enable_SMTPUTF8=True, **options), "127.0.0.1", 0
+        lambda: SMTP(catcher, loop=loop, **{"enable_SMTPUTF8": True, **options}), "127.0.0.1", 0
     )
     catcher.port = server.sockets[0].getsockname()[1]
     try:
