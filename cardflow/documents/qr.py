@@ -3,6 +3,7 @@
 import base64
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +38,13 @@ def looks_like_ours(text: str) -> bool:
     return _CONTENT.fullmatch(text) is not None
 
 
-def verify(text: str, *, key: bytes) -> DocumentIdentity:
-    """Return which document the code names; refuse a code that was not made with ``key``."""
+def verify(text: str, *, keys: Iterable[bytes]) -> DocumentIdentity:
+    """Return which document the code names; refuse a code that none of ``keys`` made."""
     found = _CONTENT.fullmatch(text)
     if found is None:
         raise Refused("the code is not the code of a form; upload the form that was printed here")
     identity = DocumentIdentity(found[1], int(found[2]))
-    if not hmac.compare_digest(_mac(identity, key), found[3]):
+    if not any(hmac.compare_digest(_mac(identity, key), found[3]) for key in keys):
         raise Refused(
             "the code on this form was not made by this service; print the form again and sign that"
         )

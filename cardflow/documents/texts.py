@@ -49,8 +49,7 @@ ENGLISH: Final = {
     "code_note": "Keep this code clear",
     "instant": "{day} {month} {year}, {time} UTC",
     "months": (
-        "January February March April May June"
-        " July August September October November December"
+        "January February March April May June July August September October November December"
     ),
 }
 
@@ -101,8 +100,7 @@ GERMAN: Final = {
     "code_note": "Code bitte frei lassen",
     "instant": "{day}. {month} {year}, {time} UTC",
     "months": (
-        "Januar Februar März April Mai Juni"
-        " Juli August September Oktober November Dezember"
+        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
     ),
 }
 

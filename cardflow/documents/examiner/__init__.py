@@ -1,0 +1,34 @@
+"""Takes uploads apart, in a process of its own: what breaks a parser breaks nothing else.
+
+The process has no key, no environment and, once it starts to parse, no way to open a file or a
+connection. What it answers is believed only as far as ``intake`` checks it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+READY: Final = b"ready"  # said before the first byte is parsed: what ends later is the file's doing
+ANSWER_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may cost."""
+
+    max_bytes: int = 20 * 1024 * 1024
+    max_pages: int = 10
+    max_pixels: int = 60_000_000
+    max_objects: int = 50_000  # parts of a PDF; a signed form has about a thousand
+    cpu_seconds: int = 4
+    memory_bytes: int = 512 * 1024 * 1024
+    wall_seconds: float = 20
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found in a file that can be shown to people."""
+
+    media_type: str
+    pages: int
+    codes: list[str] = field(default_factory=list)  # the text of every QR code
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,49 @@
+"""One run: limits from the command line, one file from standard input, one answer in JSON."""
+
+import json
+import resource
+import sys
+from dataclasses import asdict
+
+from cardflow.documents.examiner import ANSWER_BYTES, READY, Limits
+from cardflow.documents.examiner.examination import examine
+from cardflow.errors import Refused
+
+
+def main() -> None:
+    """Answer ``ready``, then what was found or why the file is refused."""
+    limits = Limits(**json.loads(sys.argv[1]))
+    data = sys.stdin.buffer.read()
+    _confine(limits)
+    _say(READY)
+    _say(json.dumps(_answer(data, limits)).encode())
+
+
+def _answer(data: bytes, limits: Limits) -> dict[str, object]:
+    try:
+        return asdict(examine(data, limits))
+    except Refused as refused:
+        return {"refused": refused.objections}
+    except MemoryError:
+        return {"refused": ["the file needs too much memory to be shown; scan it again"]}
+    except Exception as error:
+        # Parsers meet damage in as many ways as there is damage: all of it is a no.
+        return {"failed": type(error).__name__}
+
+
+def _confine(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (ANSWER_BYTES, ANSWER_BYTES))
+    # No new descriptor: there is no file to open and no connection to make.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The door for signed forms: what comes in is a PDF or a picture, harmless, and the one awaited."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import sys
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cardflow.documents import qr
+from cardflow.documents.examiner import READY, Examined, Limits
+from cardflow.documents.qr import DocumentIdentity
+from cardflow.documents.store import in_words
+from cardflow.errors import Refused, Unavailable
+
+__all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "inspect_upload"]
+
+_ROOT = Path(__file__).parents[2]
+_COMMAND = (sys.executable, "-E", "-s", "-m", "cardflow.documents.examiner")
+_KILLED = "the file takes too much work to be shown; print it and scan the paper"
+_log = logging.getLogger(__name__)
+
+
+class Code(StrEnum):
+    """What the code on the form says."""
+
+    MATCHES = "matches"
+    UNREADABLE = "unreadable"  # a person decides by the rest of the form
+
+
+@dataclass(frozen=True)
+class IntakeFindings:
+    """What a person who checks the document should know."""
+
+    media_type: str
+    pages: int
+    sha256: str
+    size: int
+    qr: Code
+    notes: tuple[str, ...] = ()
+
+
+async def inspect_upload(
+    data: bytes,
+    *,
+    expected: DocumentIdentity,
+    qr_keys: Collection[bytes],
+    limits: Limits = Limits(),
+) -> IntakeFindings:
+    """Return what came in; refuse with a remedy what is no harmless scan of the awaited form."""
+    if not data:
+        raise Refused("the file is empty; scan the signed form and upload that")
+    if len(data) > limits.max_bytes:
+        raise Refused(
+            f"the file has {in_words(len(data))}, and at most {in_words(limits.max_bytes)}"
+            " are accepted; scan it with fewer dots per inch"
+        )
+    found = await _examined(data, limits)
+    return IntakeFindings(
+        media_type=found.media_type,
+        pages=found.pages,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        qr=_matched(found.codes, expected, qr_keys),
+        notes=tuple(found.notes),
+    )
+
+
+def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[bytes]) -> Code:
+    ours = {qr.verify(text, keys=keys) for text in codes if qr.looks_like_ours(text)}
+    if not ours:
+        return Code.UNREADABLE
+    if ours == {expected}:
+        return Code.MATCHES
+    if len(ours) > 1:
+        raise Refused("the file holds several different forms; upload the awaited form by itself")
+    other = ours.pop()
+    if other.document_id == expected.document_id:
+        raise Refused(
+            f"this is version {other.version} of the form, and version {expected.version} is"
+            " awaited; print the form again, sign it and upload that"
+        )
+    raise Refused(
+        f"this form belongs to another card update or another certificate (document"
+        f" {other.document_id}); upload the form with document {expected.document_id}"
+    )
+
+
+async def _examined(data: bytes, limits: Limits) -> Examined:
+    ready, _, answer = (await _said_of(data, limits)).partition(b"\n")
+    if ready != READY:
+        msg = "the examiner of uploads does not start"
+        raise RuntimeError(msg)
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        raise Refused(_KILLED) from None
+    if "failed" in said:
+        _log.warning("an upload could not be parsed: %s", said["failed"])
+        raise Refused("the file is damaged; scan the form again and upload that")
+    if "refused" in said:
+        raise Refused(*said["refused"])
+    return Examined(**said)
+
+
+async def _said_of(data: bytes, limits: Limits) -> bytes:
+    # A file, not a pipe: its size is limited too, whatever takes hold of the process.
+    with tempfile.TemporaryFile() as said:
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            json.dumps(asdict(limits)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=said,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=_ROOT,
+            env={},
+        )
+        try:
+            async with asyncio.timeout(limits.wall_seconds):
+                await process.communicate(data)
+        except TimeoutError:
+            raise Unavailable("the file could not be examined in time; try again later") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        said.seek(0)
+        return said.read()
