@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from api.app import create_agent_app, create_app
 from api.housekeeping import keep_house
 from api.state import State, opened
+from cardflow.db.migrate import database_objections
 from cardflow.errors import Refused
-from cardflow.logs import start_logging
+from cardflow.logs import write_json_logs
 from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.temporal.ending import run_and_exit
 
@@ -39,6 +40,8 @@ async def serve(settings: Settings) -> None:
         _listen("door_port", settings.door_host, settings.door_port),
     ]
     async with opened(settings) as state:
+        if found := await database_objections(state.engine):
+            raise Refused(*found)
         doors = _doors(settings, state)
         house = asyncio.create_task(keep_house(state))
         _on_signals(doors)
@@ -104,7 +107,7 @@ def _on_signals(doors: list[Door]) -> None:
 async def main() -> None:
     """Serve with the settings of this installation."""
     settings = load_settings()
-    start_logging(settings)
+    write_json_logs(settings.log_level)
     await serve(settings)
 
 

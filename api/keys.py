@@ -5,10 +5,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from cardflow.decisions import Signer, root_hex
+from cardflow.decision_root import read_decision_root
+from cardflow.decisions import Signer
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import read_secret
@@ -34,7 +35,7 @@ def load_keys(settings: Settings) -> Keys:
         raise Refused(f"{settings.decision_certificate_file} is not for the decision key")
     return Keys(
         signer=Signer(key, certificate),
-        decision_root=root_hex(_public_key(settings.decision_root_file)),
+        decision_root=read_decision_root(settings.decision_root_file),
         job_key=_private_key(settings.job_key_file),
         sealing=KeyRing.load(settings.sealing_key_file),
         qr=KeyRing.load(settings.qr_key_file),
@@ -48,16 +49,6 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         # The cause may quote the file.
         raise Refused(f"{path} holds no readable key; make it anew or restore it") from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise Refused(f"{path} holds a key of another kind than Ed25519")
-    return key
-
-
-def _public_key(path: Path) -> Ed25519PublicKey:
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise Refused(f"{path} holds no readable public key; restore it") from error
-    if not isinstance(key, Ed25519PublicKey):
         raise Refused(f"{path} holds a key of another kind than Ed25519")
     return key
 

@@ -1,4 +1,4 @@
-"""Log lines carry what is bound to their task, and are JSON in production."""
+"""Log lines are JSON and carry what is bound to their task."""
 
 import json
 import logging
@@ -6,8 +6,7 @@ import logging
 import pytest
 from structlog.contextvars import bound_contextvars
 
-from cardflow.logs import start_logging
-from cardflow.settings import Environment, Settings
+from cardflow.logs import write_json_logs
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +18,8 @@ def _put_back():
     root.setLevel(level)
 
 
-def test_a_line_of_production_is_json_with_the_bound_ids(capsys):
-    start_logging(Settings().model_copy(update={"environment": Environment.PRODUCTION}))
+def test_a_librarys_line_is_json_with_the_bound_ids(capsys):
+    write_json_logs("info")
 
     with bound_contextvars(request_id="r1"):
         logging.getLogger("some.library").warning("the %s is late", "mail")
@@ -31,7 +30,7 @@ def test_a_line_of_production_is_json_with_the_bound_ids(capsys):
 
 
 def test_a_failure_is_told_with_its_place(capsys):
-    start_logging(Settings())
+    write_json_logs("info")
 
     try:
         1 / 0  # noqa: B018
@@ -42,7 +41,7 @@ def test_a_failure_is_told_with_its_place(capsys):
 
 
 def test_lines_below_the_level_are_left_out(capsys):
-    start_logging(Settings(log_level="warning"))
+    write_json_logs("warning")
 
     logging.getLogger("x").info("nothing to see")
 
