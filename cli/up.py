@@ -99,11 +99,9 @@ async def _stay_up(settings: Settings) -> int:
 async def _start_all(supervisor: Supervisor, settings: Settings) -> None:
     python = partial(_python, settings)
     temporal = server_command(settings, settings.state_dir / "temporal.db")
+    await supervisor.start(Program("temporal", temporal, partial(is_ready, settings)))
     await supervisor.start(
-        Program("temporal", temporal, partial(is_ready, settings)),
         python("mail", "-m", "cli.catcher", ready=partial(_mails, settings)),
-    )
-    await supervisor.start(
         python("api", "-m", "api", ready=partial(_api_is_ready, settings)),
         python("worker", "worker.py", ready=partial(has_workers, settings)),
     )
