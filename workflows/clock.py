@@ -17,7 +17,7 @@ REMINDED = (Party.HOLDER, Party.OPERATOR, Party.OFFICER)
 class Clock:
     """Wakes for the next thing that time itself brings.
 
-    A timer that finds nothing due is set anew, so state changes cost no timer events.
+    A timer that fires too early is set anew; only what is due earlier than it costs another one.
     """
 
     def __init__(self, case: Case) -> None:
@@ -27,13 +27,22 @@ class Clock:
     async def run(self) -> None:
         """Remind, escalate, and let the update lapse at its deadline."""
         while not self._case.is_over:
-            wake_at = self._next()
-            await workflow.sleep(max(wake_at - self._case.now, timedelta(seconds=1)))
+            await self._sleep_until(self._next())
             self._remind(self._seen, self._case.now)
             self._escalate()
             self._seen = self._case.now
             if self._case.now >= lifecycle.due_at(self._case.update):
                 await self._lapse()
+
+    async def _sleep_until(self, instant: datetime) -> None:
+        try:
+            await workflow.wait_condition(
+                lambda: self._next() < instant,
+                timeout=max(instant - self._case.now, timedelta(seconds=1)),
+                timeout_summary="reminder, escalation or deadline",
+            )
+        except TimeoutError:
+            return
 
     def _next(self) -> datetime:
         instants = [lifecycle.due_at(self._case.update)]

@@ -1,4 +1,4 @@
-"""How workers, tests and replays run our workflows: in the sandbox, with the core passed through."""
+"""How workers, tests and replays run our workflows: in the sandbox, the core passed through."""
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 

