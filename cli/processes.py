@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent  # programs run from here, so that
 STOP_SECONDS = 9.0
 EACH_SECONDS = 0.5  # kept back for every program that is still to be stopped
 LOG_LINES_SHOWN = 12
+ASK_EVERY_SECONDS = 0.1  # the programs need the processor more than the question does
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 waited = f"{waiting[0].program.name} was not ready after {self._patience:g} s"
                 raise Unavailable(_last_words(waiting[0], waited))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(ASK_EVERY_SECONDS)
 
     async def until_one_ends(self) -> str:
         """Return, when a program has ended that should have stayed, which one and how."""

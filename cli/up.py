@@ -103,7 +103,7 @@ async def _start_all(supervisor: Supervisor, settings: Settings) -> None:
     await supervisor.start(
         python("mail", "-m", "cli.catcher", ready=partial(_mails, settings)),
         python("api", "-m", "api", ready=partial(_api_is_ready, settings)),
-        python("worker", "worker.py", ready=partial(has_workers, settings)),
+        python("worker", "worker.py", ready=partial(_worker_is_ready, settings)),
     )
 
 
@@ -119,7 +119,14 @@ async def _mails(settings: Settings) -> bool:
     return all([await accepts("127.0.0.1", port) for port in ports])
 
 
+async def _worker_is_ready(settings: Settings) -> bool:
+    listens = await accepts(settings.worker_metrics_host, settings.worker_metrics_port)
+    return listens and await has_workers(settings)
+
+
 async def _api_is_ready(settings: Settings) -> bool:
+    if not await accepts(settings.door_host, settings.door_port):
+        return False
     address = f"http://{settings.api_host}:{settings.api_port}/readyz"
     name = {"Host": urlsplit(settings.public_url).netloc}
     try:
@@ -127,7 +134,7 @@ async def _api_is_ready(settings: Settings) -> bool:
             answer = await client.get(address, headers=name)
     except httpx2.HTTPError:
         return False
-    return answer.is_success and await accepts(settings.door_host, settings.door_port)
+    return answer.is_success
 
 
 def _ports(settings: Settings) -> dict[str, tuple[str, int]]:
