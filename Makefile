@@ -7,7 +7,7 @@ FAST := not (softhsm or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench
+.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench histories
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,3 +49,6 @@ fmt: setup ## Format, and mend what the linter can mend
 
 bench: setup-tests ## Measure, beside a yardstick in the same run
 	@for script in benchmarks/*.py; do $(PYTHON) "$$script" || exit 1; done
+
+histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
+	@$(PYTEST) tests/workflows --record-histories tests/replay/histories

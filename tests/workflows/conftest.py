@@ -1,9 +1,12 @@
 """A world for workflow tests: the real workflow on a time-skipping server, fakes around it."""
 
+import gzip
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +72,16 @@ class World:
         self.handle = await self.client.start_workflow(
             CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=self.queue
         )
+
+    async def record(self, directory: Path | None, test: str) -> None:
+        """Save the histories of this world's updates for ``tests/replay``, when asked to."""
+        if directory is None:
+            return
+        name = re.sub(r"\W+", "-", test.removeprefix("test_")).strip("-")
+        for number, update in enumerate(self.started):
+            handle = self.client.get_workflow_handle(workflow_id(update.card_id))
+            history = (await handle.fetch_history()).to_json().encode()
+            (directory / f"{name}-{number}.json.gz").write_bytes(gzip.compress(history, mtime=0))
 
     async def end(self) -> None:
         """Leave nothing open behind: its timers would slow the clock that all tests share.
@@ -157,17 +170,23 @@ class World:
 
 
 @pytest.fixture
-async def world(skipping_env: WorkflowEnvironment) -> AsyncIterator[World]:
+async def world(
+    skipping_env: WorkflowEnvironment, recordings: Path | None, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
     """A fresh world whose worker and agent poll queues of their own."""
     async with _inhabited(World(skipping_env, f"cardflow-{new_id()}")) as inhabited:
         yield inhabited
+        await inhabited.record(recordings, request.node.name)
 
 
 @pytest.fixture
-async def patient_world(fresh_skipping_env: WorkflowEnvironment) -> AsyncIterator[World]:
+async def patient_world(
+    fresh_skipping_env: WorkflowEnvironment, recordings: Path | None, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
     """A world with a server of its own, for tests in which weeks pass."""
     async with _inhabited(World(fresh_skipping_env, f"cardflow-{new_id()}")) as inhabited:
         yield inhabited
+        await inhabited.record(recordings, request.node.name)
 
 
 @asynccontextmanager
