@@ -1,0 +1,48 @@
+"""What one update costs Temporal, per mode, held against the table that operations read."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cardflow.model import DocumentKind, LaneStage, Mode, Stage, Verdict
+from tests.build import a_policy, an_entry, continuing
+from tests.workflows.conftest import World
+
+DOCUMENTED = {
+    mode: (int(events), int(kilobytes))
+    for mode, events, kilobytes in re.findall(
+        r"^\| (none|R|F|RF) \| (\d+) \| (\d+) \|", Path("docs/temporal.md").read_text(), re.M
+    )
+}
+
+
+async def run_through(world: World, mode: Mode) -> None:
+    """Run one lane of the mode from the click to the card."""
+    officers = ("logon",) if mode in (Mode.REQUEST_FORM, Mode.BOTH) else ()
+    await world.open(a_policy(an_entry("logon", mode)), officers=officers)
+    await world.act(continuing(world.update))
+    if officers:
+        await world.until_lane("logon", LaneStage.AWAITING_REQUEST_FORM)
+        await world.hand_in(DocumentKind.REQUEST_FORM)
+        await world.until_lane("logon", LaneStage.AT_CA)
+        await world.officer_says("yes")
+    if mode in (Mode.CERTIFICATE_FORM, Mode.BOTH):
+        await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+        await world.hand_in(DocumentKind.CERTIFICATE_FORM)
+        await world.decide(Verdict.APPROVE)
+    if mode is not Mode.NONE:
+        await world.until_lane("logon", LaneStage.READY)
+        await world.act(continuing(world.update))
+    assert await world.handle.result() == Stage.COMPLETED
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_an_update_costs_no_more_than_is_documented(world: World, mode: Mode) -> None:
+    await run_through(world, mode)
+    events = (await world.handle.fetch_history()).events
+    kilobytes = sum(event.ByteSize() for event in events) / 1000
+    print(f"mode {mode}: {len(events)} events, {kilobytes:.0f} kB")  # noqa: T201 shown by pytest -s
+
+    assert len(events) <= DOCUMENTED[mode][0]
+    assert kilobytes <= DOCUMENTED[mode][1]
