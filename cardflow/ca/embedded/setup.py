@@ -35,6 +35,7 @@ from cardflow.x509 import load_certificate
 if TYPE_CHECKING:
     from cardflow.ca.embedded.token_key import TokenPlace
 
+BACKDATED = timedelta(hours=1)  # so that what is issued at once can begin a little early
 ROOT_LIFE = timedelta(days=20 * 365)
 ISSUING_LIFE = timedelta(days=10 * 365)
 ROOT_CRL_LIFE = timedelta(days=400)
@@ -167,7 +168,7 @@ def _root(names: CaNames, key: ec.EllipticCurvePrivateKey, now: datetime) -> x50
     builder = (
         _ca_builder(name, key.public_key(), path_length=1)
         .issuer_name(name)
-        .not_valid_before(now)
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(now + ROOT_LIFE)
     )
     return builder.sign(key, hashes.SHA384())
@@ -184,7 +185,7 @@ def _issuing(
     return (
         _ca_builder(name, public_key, path_length=0)
         .issuer_name(root.subject)
-        .not_valid_before(now)
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(now + ISSUING_LIFE)
         .add_extension(authority_key(root), critical=False)
         .add_extension(crl_points(issuer), critical=False)
