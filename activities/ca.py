@@ -1,7 +1,8 @@
 """The certificate authority, asked so that a repeated question makes no second certificate."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from cardflow.ca import (
     Rejected,
     RevocationReason,
 )
-from cardflow.errors import Refused
+from cardflow.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from cardflow.ca import CertificateAuthority
@@ -77,17 +78,25 @@ class CAActivities:
         """Nothing comes of the requests: cancelled while the CA has them, revoked if issued."""
         if not self._ca.capabilities.find:
             raise Refused("this CA cannot be searched; see there that nothing comes of the request")
+        refusals: list[str] = []
         for request in order.requests:
-            await self._withdraw(await self._request(request))
+            with _collecting(refusals):
+                await self._withdraw(await self._request(request))
+        if refusals:
+            raise Refused(*refusals)
 
     @activity.defn
     async def revoke(self, order: RevokeOrder) -> None:
         """Every certificate named is revoked at the CA, and the register says so."""
         if not self._ca.capabilities.revoke:
             raise Refused("this CA cannot revoke; have the certificates revoked there by hand")
+        refusals: list[str] = []
         for serial_number in order.serial_numbers:
-            await self._ca.revoke(serial_number, RevocationReason(order.reason))
-        await self._record.revoked(order.serial_numbers, order.update_id, order.reason)
+            with _collecting(refusals):
+                await self._ca.revoke(serial_number, RevocationReason(order.reason))
+                await self._record.revoked(serial_number, order.update_id, order.reason)
+        if refusals:
+            raise Refused(*refusals)
 
     # Asking
 
@@ -128,9 +137,13 @@ class CAActivities:
 
     async def _withdraw(self, request: CertificateRequest) -> None:
         answer = await self._ca.find(request)
-        if isinstance(answer, Pending) and self._ca.capabilities.cancel:
-            await self._ca.cancel(answer.handle)
-            answer = await self._ca.find(request)  # it may have been issued just before
+        if isinstance(answer, Pending):
+            if self._ca.capabilities.cancel:
+                with suppress(Refused):  # too late: a certificate is made, or about to be
+                    await self._ca.cancel(answer.handle)
+            answer = await self._ca.find(request)
+        if isinstance(answer, Pending):
+            raise Unavailable("the CA is still at work on a request that nobody wants any more")
         if isinstance(answer, Issued):
             await self._revoke_unwanted(answer, RevocationReason.CESSATION_OF_OPERATION)
 
@@ -173,6 +186,15 @@ class CAActivities:
             await self._ca.revoke(serial_number, reason)
         else:
             log.error("certificate %s must be revoked at the CA by hand", serial_number)
+
+
+@contextmanager
+def _collecting(refusals: list[str]) -> Iterator[None]:
+    """Let one refusal wait until everything else was done."""
+    try:
+        yield
+    except Refused as refused:
+        refusals += refused.objections
 
 
 def _issued(answer: Issued) -> CAAnswer:

@@ -1,6 +1,7 @@
 """Takes queued mails to the relay and writes down what became of each."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -13,6 +14,8 @@ from cardflow.model import Profile
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, transaction
+
+GIVE_UP_AFTER = timedelta(hours=70)  # before the workflow that delivers later ends, after 3 days
 
 
 class Postman:
@@ -37,6 +40,7 @@ class Postman:
         messages, outcomes = self._composed(waiting)
         if messages:
             outcomes |= await self._relay.send(list(messages.items()), seconds=seconds)
+        outcomes |= _given_up(waiting, outcomes)
         async with transaction(self._sessions) as session:
             await mark(
                 session, {key: _posted(outcomes[key], messages.get(key)) for key in outcomes}
@@ -53,6 +57,15 @@ class Postman:
             except Refused as refusal:
                 outcomes[letter.id] = Outcome(Fate.FAILED, str(refusal))
         return messages, outcomes
+
+
+def _given_up(waiting: Sequence[Letter], outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    oldest = datetime.now(UTC) - GIVE_UP_AFTER
+    return {
+        letter.id: Outcome(Fate.FAILED, f"given up: {outcomes[letter.id].reason}")
+        for letter in waiting
+        if letter.created_at < oldest and outcomes[letter.id].fate is Fate.QUEUED
+    }
 
 
 def _posted(outcome: Outcome, message: EmailMessage | None) -> Posted:

@@ -1,18 +1,17 @@
 """What the CA's activities need of the register, and what they leave in it."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import select
 from sqlmodel import col
 
 from cardflow.db import audit
-from cardflow.sql import Sessions, transaction
 from cardflow.db.tables import Certificate, Person, Update
 from cardflow.db.views import view_of
 from cardflow.errors import Refused
 from cardflow.lifecycle import lane_of
 from cardflow.model import Subject
+from cardflow.sql import Sessions, transaction
 
 
 def subject_of(person: Person) -> Subject:
@@ -51,17 +50,17 @@ class CARecord:
         since = lane_of(view_of(update).state, lane).since if update else None
         return since or datetime.now(UTC)
 
-    async def revoked(self, serial_numbers: Sequence[str], update_id: str, reason: str) -> None:
-        """Leave the certificates marked as revoked; the audit trail names each one once."""
+    async def revoked(self, serial_number: str, update_id: str, reason: str) -> None:
+        """Leave the certificate marked as revoked; the audit trail says so once."""
         async with transaction(self._sessions) as session:
             query = select(Certificate).where(
-                col(Certificate.serial_number).in_(serial_numbers),
+                col(Certificate.serial_number) == serial_number,
                 col(Certificate.kind) == "managed",
                 col(Certificate.state) != "revoked",
             )
             for certificate in (await session.scalars(query)).all():
                 certificate.state = "revoked"
-                facts = {"serial_number": certificate.serial_number, "reason": reason}
+                facts = {"serial_number": serial_number, "reason": reason}
                 now = datetime.now(UTC)
                 entry = audit.Entry("certificate_revoked", now, update_id=update_id, facts=facts)
                 await audit.append(session, entry)

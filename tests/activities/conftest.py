@@ -10,6 +10,7 @@ from email.message import EmailMessage
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from cardflow.sql import create_engine, sessions_of
 from tests.db.conftest import migrated_file  # noqa: F401 a fixture
 
 
@@ -68,3 +69,13 @@ async def catcher() -> AsyncIterator[Catcher]:
     """A relay that takes everything."""
     async with running(Catcher()) as catcher:
         yield catcher
+
+
+@pytest.fixture
+async def sessions(tmp_path, migrated_file):  # noqa: F811 the imported fixture
+    """What opens sessions on a migrated database of the test's own."""
+    path = tmp_path / "cardflow.db"
+    path.write_bytes(migrated_file.read_bytes())
+    engine = create_engine(f"sqlite+aiosqlite:///{path}")
+    yield sessions_of(engine)
+    await engine.dispose()
