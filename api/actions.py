@@ -51,6 +51,7 @@ class Taken:
 
 async def take(state: State, card_id: str, action: Action) -> Taken:
     """Have the update on the card take the action, once; a refusal is Problem 409."""
+    await _check_open(state, action)
     entry = await record(state, action)
     recorded = peek(entry.token)
     if not _same(recorded, action):
@@ -62,6 +63,16 @@ async def take(state: State, card_id: str, action: Action) -> Taken:
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
     return Taken(recorded, from_json(Reply, json.loads(answer.answer)))
+
+
+async def _check_open(state: State, action: Action) -> None:
+    """An update that has ended answers repeats from the journal and takes nothing new."""
+    async with transaction(state.reads) as session:
+        if await journalled(session, action.id):
+            return
+        update = await find_update(session, action.update_id)
+    if update and update.ended_at:
+        raise refused([f"this update has ended: {update.stage}"])
 
 
 async def record(state: State, action: Action) -> JournalEntry:

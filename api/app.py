@@ -14,14 +14,19 @@ from api import (
     agents,
     audit,
     ca,
+    card_updates,
     cards,
     certificates,
+    contents,
+    documents,
     health,
     people,
     pki,
     policies,
     session,
     tokens,
+    updates,
+    work,
 )
 from api.description import describe
 from api.observing import Observed
@@ -31,7 +36,10 @@ from api.state import State, opened
 from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
-PEOPLES = (session, people, tokens, cards, policies, ca, certificates, agent_admin, audit)
+PEOPLES = (
+    session, people, tokens, cards, contents, card_updates, updates, work, policies, ca,
+    certificates, agent_admin, audit,
+)  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 
@@ -41,6 +49,8 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     app = _door("Cardflow", settings, open_state)
     for module in PEOPLES:
         _include(app, module.router, PREFIX)
+    uploads = settings.upload_limit_bytes + BODY_LIMIT
+    _include(app, documents.router, PREFIX, limit=uploads)
     _include(app, pki.router)
     _include(app, health.router)
     app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
@@ -76,9 +86,9 @@ def _door(title: str, settings: Settings, open_state: Opener) -> FastAPI:
     return app
 
 
-def _include(app: FastAPI, router: APIRouter, prefix: str = "") -> None:
+def _include(app: FastAPI, router: APIRouter, prefix: str = "", *, limit: int = BODY_LIMIT) -> None:
     # The limit sits on routers, not on the app: the app's own would answer outside of our frame.
-    app.include_router(router, prefix=prefix, max_body_size=BODY_LIMIT)
+    app.include_router(router, prefix=prefix, max_body_size=limit)
 
 
 def _frame(app: FastAPI, *, https: bool) -> None:

@@ -1,0 +1,114 @@
+"""What is on a card, as its last inventory and the register together tell it; pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cardflow.db.tables import Card, Certificate
+from cardflow.errors import Refused
+from cardflow.jobs import FoundCertificate, FoundKey, Inventory
+from cardflow.model import CertificateKind, CertificateOnCard, ObjectRef
+from cardflow.wire import from_json
+from cardflow.x509 import CertificateFacts, facts_of_certificate
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The certificates and keys on a card, and what should be there and was not seen."""
+
+    certificates: tuple[CertificateOnCard, ...]
+    missing: tuple[CertificateOnCard, ...] = ()
+    bare_keys: tuple[FoundKey, ...] = ()
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A certificate object, read, and whose it is."""
+
+    object: FoundCertificate
+    facts: CertificateFacts
+    known: Certificate | None
+
+    @property
+    def kind(self) -> CertificateKind:
+        return CertificateKind(self.known.kind) if self.known else CertificateKind.THIRD_PARTY
+
+
+def contents_of(card: Card, known: Mapping[str, Certificate]) -> Contents:
+    """Return what the card holds; before its first inventory, what the register says of it."""
+    recorded = tuple(_recorded(row) for row in known.values() if row.state == "on_card")
+    if not card.inventory:
+        return Contents(certificates=recorded)
+    inventory = from_json(Inventory, json.loads(card.inventory))
+    found, unreadable = _read(inventory, known)
+    seen = {one.facts.sha256 for one in found}
+    return Contents(
+        certificates=_shown(found),
+        missing=tuple(c for c in recorded if c.ref.certificate_sha256 not in seen),
+        bare_keys=_bare_keys(inventory.keys, found),
+        unreadable=unreadable + inventory.damaged,
+    )
+
+
+def _read(inventory: Inventory, known: Mapping[str, Certificate]) -> tuple[list[_Found], int]:
+    found, unreadable = [], 0
+    for one in inventory.certificates:
+        try:
+            facts = facts_of_certificate(one.certificate_pem)
+        except Refused:
+            unreadable += 1
+            continue
+        found.append(_Found(one, facts, known.get(facts.sha256)))
+    return found, unreadable
+
+
+def _shown(found: Sequence[_Found]) -> tuple[CertificateOnCard, ...]:
+    not_ours = {one.facts.spki_sha256 for one in found if one.kind is not CertificateKind.MANAGED}
+    return tuple(_on_card(one, not_ours) for one in found)
+
+
+def _on_card(one: _Found, not_ours: set[str]) -> CertificateOnCard:
+    facts, known, has_key = one.facts, one.known, one.object.has_key is not False
+    # A key that somebody else's certificate on this card needs too is never named for removal.
+    names_key = has_key and (one.kind is not CertificateKind.MANAGED or
+                             facts.spki_sha256 not in not_ours)  # fmt: skip
+    spki = facts.spki_sha256 if names_key else ""
+    return CertificateOnCard(
+        ref=ObjectRef(one.object.cka_id, facts.sha256, spki),
+        kind=one.kind,
+        subject=facts.subject,
+        issuer=facts.issuer,
+        serial_number=facts.serial_number,
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+        has_key=has_key,
+        profile=known.profile if known else "",
+        key_type=facts.key_type,
+    )
+
+
+def _recorded(row: Certificate) -> CertificateOnCard:
+    return CertificateOnCard(
+        ref=ObjectRef(row.cka_id, row.sha256, row.spki_sha256),
+        kind=CertificateKind(row.kind),
+        subject=row.subject,
+        issuer=row.issuer,
+        serial_number=row.serial_number,
+        not_before=row.not_before,
+        not_after=row.not_after,
+        has_key=True,
+        profile=row.profile,
+        key_type=row.key_type,
+    )
+
+
+def _bare_keys(keys: Sequence[FoundKey], found: Sequence[_Found]) -> tuple[FoundKey, ...]:
+    certified = {one.facts.spki_sha256 for one in found}
+    named = {one.object.cka_id for one in found}
+    bare = {
+        key.cka_id: key
+        for key in keys
+        if key.spki_sha256 not in certified and (key.spki_sha256 or key.cka_id not in named)
+    }
+    return tuple(bare.values())

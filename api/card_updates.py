@@ -1,0 +1,152 @@
+"""What an update of a card would do, and opening one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field, StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import may
+from api.authorize import Caller, Permission, authorize
+from api.idempotency import GivenKey, id_for
+from api.opening import Opened, Wish, earlier, open_update
+from api.planning import (
+    case_of,
+    check_confirmed,
+    check_serial,
+    opening_by,
+    plan_clearing,
+    plan_digest,
+    plan_update,
+    registered_card,
+    shown,
+)
+from api.problems import problems, refused
+from api.routing import GuardedRoute, Reading
+from api.shapes import Id, In, Out, Reason
+from api.state import Everything, State
+from api.update_shapes import OpenedOut, VisitOut
+from api.update_views import shown_update
+from cardflow.model import Kind, Plan, new_id
+from cardflow.policy import Selection
+from cardflow.sql import transaction
+
+router = APIRouter(prefix="/cards", tags=["updates"], route_class=GuardedRoute)
+
+Opener = Annotated[Caller, Depends(may(Permission.OPEN_UPDATE))]
+Clearer = Annotated[Caller, Depends(may(Permission.CLEAR_CARD))]
+ProfileName = Annotated[str, StringConstraints(max_length=64)]
+Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+Optional = Annotated[list[ProfileName], Query(max_length=50)]
+ThirdParty = Annotated[list[Digest], Query(max_length=200)]
+
+
+class PlanOut(Out):
+    """What an update would do, and the digest that confirms exactly this."""
+
+    plan: Plan
+    digest: str
+
+
+class UpdateIn(In):
+    """A confirmed plan."""
+
+    optional: Annotated[list[ProfileName], Field(default_factory=list, max_length=50)]
+    third_party: Annotated[list[Digest], Field(default_factory=list, max_length=200)]
+    plan_digest: Digest
+
+
+class ClearIn(In):
+    """Why everything of ours is to be revoked and removed, and from which card."""
+
+    reason: Annotated[Reason, Field(min_length=1)]
+    confirm: Annotated[str, StringConstraints(max_length=64)]
+
+
+@router.get("/{card_id}/plan", operation_id="plan_update", responses=problems(404, 409))
+async def show_plan(
+    *,
+    card_id: Id,
+    caller: Opener,
+    session: Reading,
+    state: Everything,
+    optional: Optional = [],  # noqa: B006 FastAPI copies it
+    third_party: ThirdParty = [],  # noqa: B006 FastAPI copies it
+) -> PlanOut:
+    """Return what an update would add, replace, keep and remove, and every reason against it."""
+    card = await registered_card(session, card_id)
+    grant = authorize(caller, Permission.OPEN_UPDATE, card)
+    case = await case_of(session, card)
+    selection = _selection(optional, third_party)
+    opening = opening_by(caller, grant, case)
+    plan = plan_update(case, state.profiles, selection, update_id=new_id(), opening=opening)
+    return PlanOut(plan=shown(plan), digest=plan_digest(case.policy, plan))
+
+
+@router.post(
+    "/{card_id}/updates",
+    status_code=201,
+    operation_id="open_update",
+    responses=problems(404, 409, 413),
+)
+async def start_update(
+    card_id: Id, body: UpdateIn, caller: Opener, state: Everything, key: GivenKey
+) -> OpenedOut:
+    """Open an update as confirmed; a holder's starts at the workstation and asks for the PIN."""
+    update_id = id_for(caller, key)
+    async with transaction(state.reads) as session:
+        card = await registered_card(session, card_id)
+        grant = authorize(caller, Permission.OPEN_UPDATE, card)
+        if await earlier(session, update_id, card.id, body.plan_digest):
+            return await _again(state, session, caller, update_id)
+        case = await case_of(session, card)
+    selection = _selection(body.optional, body.third_party)
+    opening = opening_by(caller, grant, case)
+    plan = plan_update(case, state.profiles, selection, update_id=update_id, opening=opening)
+    check_confirmed(case.policy, plan, body.plan_digest)
+    opened = await open_update(state, Wish(caller, grant, case, plan, update_id, key=key))
+    return await _opened(state, caller, opened)
+
+
+@router.post(
+    "/{card_id}/clear",
+    status_code=201,
+    operation_id="clear_card",
+    responses=problems(404, 409, 413),
+)
+async def clear_card(
+    card_id: Id, body: ClearIn, caller: Clearer, state: Everything, key: GivenKey
+) -> OpenedOut:
+    """Revoke every certificate of ours on the card and remove it; third-party objects stay."""
+    update_id = id_for(caller, key)
+    async with transaction(state.reads) as session:
+        card = await registered_card(session, card_id)
+        grant = authorize(caller, Permission.CLEAR_CARD, card)
+        check_serial(card, body.confirm)
+        if await earlier(session, update_id, card.id, ""):
+            return await _again(state, session, caller, update_id)
+        case = await case_of(session, card)
+    plan = plan_clearing(case, opening=opening_by(caller, grant, case))
+    if plan.objections:
+        raise refused(plan.objections)
+    wish = Wish(caller, grant, case, plan, update_id, Kind.CLEAR, body.reason, key)
+    return await _opened(state, caller, await open_update(state, wish))
+
+
+def _selection(optional: list[str], third_party: list[str]) -> Selection:
+    return Selection(tuple(dict.fromkeys(optional)), tuple(dict.fromkeys(third_party)))
+
+
+async def _again(state: State, session: AsyncSession, caller: Caller, update_id: str) -> OpenedOut:
+    """The same request, again: the update that it opened, as it stands now."""
+    update = await shown_update(state, session, caller, update_id)
+    return OpenedOut(update=update, id=update_id, message="the update is open", visit=update.visit)
+
+
+async def _opened(state: State, caller: Caller, opened: Opened) -> OpenedOut:
+    async with transaction(state.reads) as session:
+        update = await shown_update(state, session, caller, opened.update_id)
+    visit = None
+    if opened.visit and opened.where:
+        visit = VisitOut.of(opened.visit, opened.where.agent.host)
+    return OpenedOut(update=update, id=opened.update_id, message=opened.message, visit=visit)

@@ -1,0 +1,191 @@
+"""Handing in a signed form: examined first, stored, then put before the update."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import update as change
+from sqlmodel import col
+
+from api.actions import Taken, take
+from api.authorize import Caller
+from api.form_printing import NO_FORM, awaited_kind, identity_of
+from api.idempotency import HEADER, id_for
+from api.problems import FieldProblem, Problem, invalid, refused
+from api.state import State
+from api.update_views import Looked
+from cardflow.db.register_updates import find_document, journalled
+from cardflow.db.tables import Document
+from cardflow.decisions import peek, utc_now
+from cardflow.documents.intake import Limits, inspect_upload
+from cardflow.errors import Refused
+from cardflow.model import Act, Action, DocumentKind, DocumentRef, Lane, Means, Role
+from cardflow.policy import objections
+from cardflow.sql import transaction
+
+ARRIVING = "arriving"  # stored, and not yet accepted by the update
+RECORD = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What somebody hands in: a file, or an operator's note of a paper that is kept elsewhere."""
+
+    caller: Caller
+    role: Role
+    means: Means
+    note: str = ""
+    content: bytes | None = None
+    file_name: str = ""
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """A document that counts, and what the update said to it."""
+
+    document: Document
+    taken: Taken
+
+
+async def hand_in(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> HandedIn:
+    """Have the document before the update, or raise Problem; what is refused leaves nothing."""
+    content = arrival.content or _record(looked, lane, arrival)
+    action = _action(looked, lane, arrival, hashlib.sha256(content).hexdigest())
+    if recorded := await _recorded(state, action):
+        return await _submit(state, looked, recorded)
+    if found := objections(looked.update, looked.view.state, action):
+        raise refused(found)
+    findings = await _findings(state, looked, lane, arrival)
+    await _store(state, action, arrival, content, findings)
+    return await _submit(state, looked, action)
+
+
+def _action(looked: Looked, lane: Lane, arrival: Arrival, sha256: str) -> Action:
+    kind = awaited_kind(lane)
+    now = utc_now()
+    document = DocumentRef(
+        id=id_for(arrival.caller, arrival.key and f"{arrival.key}\ndocument"),
+        kind=kind or DocumentKind.REQUEST_FORM,
+        sha256=sha256,
+        means=arrival.means,
+        submitted_by=arrival.caller.id,
+        submitted_at=now,
+    )
+    return Action(
+        id=id_for(arrival.caller, arrival.key),
+        act=Act.SUBMIT_DOCUMENT,
+        update_id=looked.row.id,
+        actor=arrival.caller.id,
+        role=arrival.role,
+        at=now,
+        lane=lane.plan.lane,
+        revision=lane.revision,
+        document=document,
+    )
+
+
+async def _recorded(state: State, action: Action) -> Action | None:
+    """Return the action of an earlier try of this request; the lane may have moved on since."""
+    async with transaction(state.reads) as session:
+        entry = await journalled(session, action.id)
+    if entry is None:
+        return None
+    recorded = peek(entry.token)
+    if recorded.document is None or action.document is None:
+        raise invalid(HEADER, "this key was used for another request", "use a new key")
+    # Which form was awaited at the first try is part of the answer, not of the request.
+    again = replace(action.document, kind=recorded.document.kind)
+    return replace(recorded, document=replace(recorded.document, sha256=again.sha256))
+
+
+async def _findings(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> dict[str, Any]:
+    if arrival.content is None:
+        return {"media_type": RECORD, "notes": ["recorded without a file"]}
+    kind = awaited_kind(lane)
+    if kind is None:
+        raise refused([NO_FORM])
+    try:
+        found = await inspect_upload(
+            arrival.content,
+            expected=identity_of(looked.row.id, lane, kind),
+            qr_keys=tuple(state.keys.qr.keys.values()),
+            limits=Limits(max_bytes=state.settings.upload_limit_bytes),
+        )
+    except Refused as refusal:
+        raise _not_taken(refusal.objections) from refusal
+    return asdict(found)
+
+
+def _not_taken(reasons: Sequence[str]) -> Problem:
+    found = []
+    for reason in reasons:
+        what, _, remedy = reason.rpartition("; ")
+        found.append(
+            FieldProblem(field="file", reason=what or remedy, remedy=remedy if what else "")
+        )
+    return Problem(422, "; ".join(reasons), *found, slug="document-refused")
+
+
+async def _store(
+    state: State, action: Action, arrival: Arrival, content: bytes, findings: dict[str, Any]
+) -> None:
+    assert action.document is not None  # noqa: S101 _action made it
+    stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
+    document = Document(
+        id=action.document.id,
+        update_id=action.update_id,
+        lane=action.lane,
+        revision=action.revision,
+        kind=action.document.kind,
+        direction="received",
+        state=ARRIVING,
+        sha256=stored.sha256,
+        size=stored.size,
+        media_type=findings["media_type"],
+        file_name=arrival.file_name,
+        means=arrival.means,
+        note=arrival.note,
+        findings=json.dumps(findings, ensure_ascii=False),
+        submitted_by=action.actor,
+        created_at=action.at,
+    )
+    async with transaction(state.sessions) as session:
+        if await find_document(session, document.id) is None:
+            session.add(document)
+
+
+async def _submit(state: State, looked: Looked, action: Action) -> HandedIn:
+    assert action.document is not None  # noqa: S101 _action made it
+    try:
+        taken = await take(state, looked.row.card_id, action)
+    except Problem as problem:
+        if problem.status == 409:  # noqa: PLR2004 HTTP's own number
+            await _mark_refused(state, action.document.id)
+        raise
+    async with transaction(state.reads) as session:
+        document = await find_document(session, action.document.id)
+    assert document is not None  # noqa: S101 it was stored before it was submitted
+    return HandedIn(document, taken)
+
+
+async def _mark_refused(state: State, document_id: str) -> None:
+    waiting = (col(Document.id) == document_id, col(Document.state) == ARRIVING)
+    async with transaction(state.sessions) as session:
+        await session.execute(change(Document).where(*waiting).values(state="refused"))
+
+
+def _record(looked: Looked, lane: Lane, arrival: Arrival) -> bytes:
+    """Return the record of a paper that is kept elsewhere, as the text that is stored for it."""
+    lines = {
+        "Record of a document that came in outside the portal": "",
+        "update": looked.row.id,
+        "certificate": lane.plan.lane,
+        "document": str(awaited_kind(lane) or ""),
+        "came by": arrival.means,
+        "recorded by": arrival.caller.id,
+        "note": arrival.note,
+    }
+    return "".join(f"{k}: {v}\n" if v else f"{k}\n" for k, v in lines.items()).encode()

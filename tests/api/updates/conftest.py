@@ -1,0 +1,299 @@
+"""An office: both doors, the real worker, CA and Temporal, people who sign in, one card."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from temporalio.testing import WorkflowEnvironment
+
+from api.app import create_agent_app, create_app
+from api.state import State, opened
+from cardflow.db.tables import Card, PolicyVersion
+from cardflow.decisions import utc_now
+from cardflow.jobs import Job, JobResult, Outcome
+from cardflow.model import CardState, Role, new_id
+from cardflow.settings import Settings
+from cardflow.sql import transaction
+from cli.up import prepare
+from tests.activities.conftest import Catcher, running
+from tests.api.conftest import SignIn
+from tests.api.workstation import SoftCard, Workstation
+from worker import build_ca, build_worker
+
+API = "/api/v1"
+
+
+@pytest.fixture(scope="session")
+async def fresh_office(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with secrets, a CA and a database, to be copied by each test."""
+    directory = tmp_path_factory.mktemp("office")
+    await prepare(Settings(state_dir=directory))
+    return directory
+
+
+@pytest.fixture
+async def catcher() -> AsyncIterator[Catcher]:
+    """A mail relay that takes everything."""
+    async with running(Catcher()) as catcher:
+        yield catcher
+
+
+@pytest.fixture
+def settings(fresh_office: Path, tmp_path: Path, catcher: Catcher) -> Settings:
+    """Return the settings of a fresh office."""
+    directory = tmp_path / "state"
+    shutil.copytree(fresh_office, directory)
+    queue = f"cardflow-{new_id()}"
+    return Settings(state_dir=directory, smtp_port=catcher.port, temporal_task_queue=queue)
+
+
+@pytest.fixture
+async def app(settings: Settings, temporal_env: WorkflowEnvironment) -> AsyncIterator[FastAPI]:
+    """Yield the people's door, running, with the real worker behind it."""
+    app = create_app(settings, lambda given: opened(given, temporal_env.client))
+    async with app.router.lifespan_context(app):
+        engine = app.state.cardflow.engine
+        ca = build_ca(settings, engine)
+        async with build_worker(temporal_env.client, settings, engine, ca):
+            yield app
+        ca.close()
+
+
+@pytest.fixture
+async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """Yield a client at the agent door."""
+
+    @asynccontextmanager
+    async def shared(_settings: Settings) -> AsyncIterator[State]:
+        yield app.state.cardflow
+
+    agent_app = create_agent_app(app.state.cardflow.settings, shared)
+    async with agent_app.router.lifespan_context(agent_app):
+        transport = httpx2.ASGITransport(app=agent_app)
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="https://localhost:8443", timeout=60
+        ) as client:
+            yield client
+
+
+@dataclass
+class Desk:
+    """A workstation with a card in its reader, whose agent carries out every job."""
+
+    workstation: Workstation
+    card: SoftCard
+    jobs: list[Job] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)  # of the next jobs, instead of doing them
+
+    async def run(self) -> None:
+        """Take and answer jobs until cancelled."""
+        while True:
+            handed = await self.workstation.poll()
+            if handed.status_code == 200:
+                await self._carry_out(handed.json())
+
+    async def _carry_out(self, handed: dict[str, str]) -> None:
+        job = self.workstation.read(handed["job"])
+        self.jobs.append(job)
+        if self.outcomes:
+            result = JobResult(self.outcomes.pop(0), token_serial=self.card.token_serial)
+        else:
+            result = self.card.carry_out(job)
+        await self.workstation.report(self.card.report())
+        await self.workstation.answer(handed["task"], result)
+
+
+@dataclass
+class Office:
+    """People by what they do, and short ways to do it."""
+
+    app: FastAPI
+    holder: httpx2.AsyncClient
+    operator: httpx2.AsyncClient
+    desk: Desk
+    card_id: str
+
+    @property
+    def state(self) -> State:
+        """The API's own state."""
+        return self.app.state.cardflow
+
+    async def policy(self, *profiles: str, name: str = "test", **keys: Any) -> None:
+        """Put the card under a new version of a policy; a profile is 'name mode key=value ...'."""
+        text = policy_toml(name, profiles, keys)
+        async with transaction(self.state.sessions) as session:
+            version = len(await rows(session, PolicyVersion)) + 1
+            session.add(
+                PolicyVersion(name=name, version=version, document=text, created_at=utc_now())
+            )
+            card = await session.get_one(Card, self.card_id)
+            card.policy_name = name
+
+    async def plan(self, who: httpx2.AsyncClient | None = None, **chosen: Any) -> dict[str, Any]:
+        """Return the plan."""
+        path = f"{API}/cards/{self.card_id}/plan"
+        answer = await (who or self.holder).get(path, params=chosen)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def open(
+        self, who: httpx2.AsyncClient | None = None, *, key: str = "", **chosen: Any
+    ) -> httpx2.Response:
+        """Open an update as planned."""
+        who = who or self.holder
+        digest = (await self.plan(who, **chosen))["digest"]
+        headers = {"Idempotency-Key": key} if key else {}
+        path = f"{API}/cards/{self.card_id}/updates"
+        return await who.post(path, json={**chosen, "plan_digest": digest}, headers=headers)
+
+    async def opened(self, *args: Any, **chosen: Any) -> str:
+        """Return the id of an update that was opened."""
+        answer = await self.open(*args, **chosen)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    async def update(self, update_id: str, who: httpx2.AsyncClient | None = None) -> dict[str, Any]:
+        """Return the update as somebody sees it."""
+        answer = await (who or self.holder).get(f"{API}/updates/{update_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def until(
+        self, update_id: str, reached: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any]:
+        """Return the first look at the update that satisfies the condition."""
+        for _ in range(400):
+            seen = await self.update(update_id)
+            if reached(seen):
+                return seen
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"never reached: {seen}")
+
+    async def until_stage(self, update_id: str, stage: str) -> dict[str, Any]:
+        """Return the update at the stage."""
+        return await self.until(update_id, lambda seen: seen["stage"] == stage)
+
+    async def until_lane(self, update_id: str, stage: str) -> dict[str, Any]:
+        """Return the only lane, at the stage, with nobody at the workstation."""
+        seen = await self.until(
+            update_id, lambda x: x["lanes"][0]["stage"] == stage and x["visit"] is None
+        )
+        return seen["lanes"][0]
+
+    async def form(self, update_id: str, lane: str, **query: str) -> httpx2.Response:
+        """Print the form."""
+        path = f"{API}/updates/{update_id}/lanes/{lane}/form"
+        return await self.holder.get(path, params=query)
+
+    async def upload(
+        self,
+        update_id: str,
+        lane: str,
+        content: bytes | None,
+        *,
+        who: httpx2.AsyncClient | None = None,
+        key: str = "",
+        **fields: str,
+    ) -> httpx2.Response:
+        """Hand a document in."""
+        path = f"{API}/updates/{update_id}/lanes/{lane}/documents"
+        parts: list[Any] = [(name, (None, value)) for name, value in fields.items()]
+        if content is not None:
+            parts.append(("file", ("scan.pdf", content, "application/octet-stream")))
+        headers = {"Idempotency-Key": key} if key else {}
+        return await (who or self.holder).post(path, files=parts, headers=headers)
+
+    async def sign(self, update_id: str, lane: str) -> dict[str, Any]:
+        """Print the form, and hand it in as it is: whoever checks it sees no signature."""
+        printed = await self.form(update_id, lane)
+        assert printed.status_code == 200, printed.text
+        answer = await self.upload(update_id, lane, printed.content)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def decide(
+        self,
+        update_id: str,
+        verdict: str,
+        *,
+        who: httpx2.AsyncClient | None = None,
+        reason: str = "",
+        digest: str = "",
+        key: str = "",
+    ) -> httpx2.Response:
+        """Decide on the document of the only lane."""
+        who = who or self.operator
+        lane = (await self.update(update_id, who))["lanes"][0]
+        body = {
+            "verdict": verdict,
+            "reason": reason,
+            "digest": digest or lane["decision_digest"],
+        }
+        headers = {"Idempotency-Key": key} if key else {}
+        path = f"{API}/updates/{update_id}/lanes/{lane['lane']}/decisions"
+        return await who.post(path, json=body, headers=headers)
+
+    async def act(self, update_id: str, what: str, who: Any = None, **body: Any) -> httpx2.Response:
+        """Continue, cancel or retry."""
+        return await (who or self.holder).post(f"{API}/updates/{update_id}/{what}", json=body)
+
+
+async def rows(session: Any, table: type[Any]) -> list[Any]:
+    """Return every row of a table."""
+    from sqlalchemy import select
+
+    return list((await session.scalars(select(table))).all())
+
+
+def policy_toml(name: str, profiles: tuple[str, ...], keys: dict[str, Any]) -> str:
+    """Return a policy's text."""
+    permissions = keys.pop("permissions", {})
+    lines = [f'name = "{name}"', 'title = "Test"', 'contact = "Ask the service desk."']
+    lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
+    for profile in profiles:
+        title, mode, *more = profile.split()
+        lines += ["[[profiles]]", f'profile = "{title}"', f'mode = "{mode}"']
+        lines += ['key_type = "P-256"', *more]
+    lines += ["[permissions]", *(f"{key} = {_toml(value)}" for key, value in permissions.items())]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
+
+
+@pytest.fixture
+async def office(app: FastAPI, door: httpx2.AsyncClient, sign_in: SignIn) -> AsyncIterator[Office]:
+    """Yield an office whose holder has a card in the reader of an enrolled workstation."""
+    holder = await sign_in("holly", Role.HOLDER, upn="holly@example.org", organization="Example")
+    operator = await sign_in("olga", Role.OPERATOR)
+    workstation = Workstation(door)
+    await workstation.enrol((await holder.post(f"{API}/agents/codes", json={})).json()["code"])
+    (agent,) = (await holder.get(f"{API}/agents")).json()["items"]
+    path = f"{API}/agents/{agent['id']}/confirm"
+    await holder.post(path, json={"words": agent["words"]})
+    card = Card(
+        id=new_id(),
+        token_serial="5f3a9c01d2e4b678",
+        token_label="Holly's card",
+        holder_id=holder.headers["X-Person"],
+        state=CardState.ASSIGNED,
+        created_at=utc_now(),
+    )
+    async with transaction(app.state.cardflow.sessions) as session:
+        session.add(card)
+    desk = Desk(workstation, SoftCard(card.token_serial, "Holly's card"))
+    await workstation.report(desk.card.report())
+    office = Office(app, holder, operator, desk, card.id)
+    await office.policy("tls-client none")
+    working = asyncio.create_task(desk.run())
+    yield office
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
