@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import StringConstraints
 from temporalio.service import RPCError
 
-from api.actions import accepted, keep_answer, record, told
+from api.actions import accepted, record, told
 from api.auth import may
 from api.authorize import Caller, Permission
 from api.idempotency import HEADER, GivenKey, id_for
@@ -21,7 +21,7 @@ from api.state import Authority, Everything, State
 from cardflow.ca.embedded.authority import EmbeddedCA
 from cardflow.ca.embedded.requests import RequestFacts
 from cardflow.db import audit
-from cardflow.db.register_updates import find_update, names_of
+from cardflow.db.register_updates import answer_to, find_update, names_of
 from cardflow.db.tables import Update
 from cardflow.decisions import peek, utc_now
 from cardflow.errors import Refused, Unavailable
@@ -145,7 +145,7 @@ async def decide_request(
 
 
 def _action(request_id: str, body: DecisionIn, caller: Caller, key: str | None) -> Action:
-    update_id, revision, lane = request_id.split(":", 2)
+    update_id, revision, lane = parts_of(request_id)
     return Action(
         id=id_for(caller, key),
         act=Act.DECIDE_REQUEST,
@@ -154,11 +154,17 @@ def _action(request_id: str, body: DecisionIn, caller: Caller, key: str | None) 
         role=Role.OFFICER,
         at=utc_now(),
         lane=lane,
-        revision=int(revision),
+        revision=revision,
         digest=body.digest,
         verdict=body.verdict,
         reason=body.reason,
     )
+
+
+def parts_of(request_id: str) -> tuple[str, int, str]:
+    """Return the update, the revision and the lane that a request's id names."""
+    update_id, revision, lane = request_id.split(":", 2)
+    return update_id, int(revision), lane
 
 
 async def _decided(
@@ -189,9 +195,11 @@ async def _remember(state: State, action: Action, facts: RequestFacts) -> None:
     entry = audit.Entry(
         "request_decided", action.at, actor=action.actor, update_id=action.update_id, facts=said
     )
-    await keep_answer(state, accepted(action, reply))
     async with transaction(state.sessions) as session:
-        await audit.append(session, entry)
+        if await answer_to(session, action.id) is None:
+            session.add(accepted(action, reply))
+            await session.flush()
+            await audit.append(session, entry)
 
 
 async def _nudge(state: State, update: Update, lane: str) -> None:
@@ -216,7 +224,7 @@ def _people(facts: RequestFacts) -> set[str]:
 
 
 def _shown(facts: RequestFacts, names: dict[str, str], caller: Caller) -> RequestOut:
-    update_id, _, lane = facts.request_id.split(":", 2)
+    update_id, _, lane = parts_of(facts.request_id)
     return RequestOut(
         id=facts.request_id,
         update_id=update_id,

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from api.auth import may
 from api.authorize import Caller, Permission
+from api.ca import parts_of
 from api.paging import Page, Paging, page
 from api.problems import not_found, problems
 from api.routing import GuardedRoute, Reading
@@ -94,8 +95,8 @@ async def revoke_certificate(
         entry = audit.Entry("revocation_ordered", utc_now(), actor=caller.id, facts=facts)
         async with transaction(state.sessions) as session:
             await audit.append(session, entry)
-        update_id = found.request_id.partition(":")[0]
-        await CARecord(state.sessions).revoked([found.serial_number], update_id, body.reason)
+        update_id = parts_of(found.request_id)[0]
+        await CARecord(state.sessions).revoked(found.serial_number, update_id, body.reason)
     async with transaction(state.reads) as session:
         names = await names_of(session, {found.person_id})
     return _shown(await _find(state, found.serial_number), names)
@@ -113,7 +114,7 @@ async def _find(state: Everything, serial_number: str) -> Listed:
 
 
 def _shown(row: Listed, names: dict[str, str]) -> CertificateOut:
-    update_id, _, lane = row.request_id.split(":", 2)
+    update_id, _, lane = parts_of(row.request_id)
     return CertificateOut(
         serial_number=row.serial_number,
         state=_state(row),
