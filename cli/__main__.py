@@ -7,7 +7,9 @@ from cyclopts import App
 
 from cardflow.errors import CardflowError
 from cli import agents, audit, ca, cards, decide, people, policy, sign_in, updates
+from cli.demo import demo
 from cli.output import say
+from cli.up import up
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -20,6 +22,8 @@ app = App(
 sign_in.add_to(app)
 for part in (ca, policy, people, cards, agents, updates, decide, audit):
     app.command(part.app)
+app.command(demo)
+app.command(up)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """`cardflow demo`: one complete card update on real components, and proofs that it happened."""
 
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from cli.demo_setup import (
     Scene,
     beside,
     card_of,
-    contents_of,
     put_rules_in_force,
     set_stage,
     start_agent,
@@ -75,9 +75,9 @@ async def tell(directory: Path, story: Story, *, broken: bool) -> int:
 
 def update_card(scene: Scene) -> CaseFile:
     """The card is updated in mode RF, from the plan to the retired old pair."""
-    story, before = scene.story, contents_of(scene)
+    story, run = scene.story, UpdateRun(scene.cast, card_of(scene)["id"], scene.story)
+    before = run.contents(itemgetter("managed"))
     old, badge = before["managed"][0], before["third_party"][0]
-    run = UpdateRun(scene.cast, card_of(scene)["id"], story)
     kept = _seen_before(scene, old)
     chosen = {"optional": [OPTIONAL], "third_party": [badge["sha256"]]}
     with story.step("Hanna", "looks at what an update would do") as told:
@@ -110,7 +110,9 @@ def _seen_before(scene: Scene, old: dict[str, Any]) -> dict[str, Any]:
 
 
 def _case(run: UpdateRun, scene: Scene, kept: dict[str, Any]) -> CaseFile:
-    managed = contents_of(scene)["managed"]
+    wanted = {lane["serial_number"] for lane in run.view()["lanes"]}
+    found = run.contents(lambda found: wanted == {c["serial_number"] for c in found["managed"]})
+    managed = found["managed"]
     new = [Exhibit(x["profile"], x["cka_id"], x["serial_number"]) for x in managed]
     items = scene.cast.api(OPERATOR).items(f"/updates/{run.update_id}/documents")
     documents = [x["sha256"] for x in items if _is_of_dispute(x)]

@@ -15,8 +15,18 @@ def enrol(state: DemoState, holder: Api) -> str:
     """The workstation is enrolled and its holder has confirmed it; return the six words."""
     _write_settings(state)
     settings = state.settings
-    server = ("--server", settings.door_url, "--root", str(settings.door_root_file))
-    command = (sys.executable, "-m", "agent", "enrol", "--state", str(state.agent_dir), *server)
+    server = ("--server", settings.door_url, "--ca-file", str(settings.door_root_file))
+    command = (
+        sys.executable,
+        "-m",
+        "agent",
+        "enrol",
+        "--state",
+        str(state.agent_dir),
+        *server,
+        "--code-file",
+        "-",
+    )
     code = str(holder.post("/agents/codes")["code"])
     said = expect(run(*command, environment={"PYTHONPATH": str(ROOT)}, given=f"{code}\n".encode()))
     agent = next(holder.items("/agents"))

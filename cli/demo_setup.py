@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from cardflow.errors import Unavailable
@@ -110,12 +111,6 @@ def card_of(scene: Scene) -> dict[str, Any]:
     return card
 
 
-def contents_of(scene: Scene) -> dict[str, Any]:
-    """Return what is on Hanna's card, and what is known about it."""
-    found: dict[str, Any] = scene.cast.api(HOLDER).get(f"/cards/{card_of(scene)['id']}/contents")
-    return found
-
-
 def _register(scene: Scene) -> None:
     with scene.story.step("Ada", "registers people from a CSV file") as told:
         told.say(f"{scene.cast.register()} people")
@@ -139,7 +134,8 @@ def _enrol(scene: Scene) -> None:
 
 
 def _is_connected(scene: Scene) -> bool:
-    return bool(contents_of(scene)["connected"])
+    card_id = card_of(scene)["id"]
+    return bool(UpdateRun(scene.cast, card_id).contents()["connected"])
 
 
 def _first_update(scene: Scene) -> None:
@@ -147,5 +143,5 @@ def _first_update(scene: Scene) -> None:
     with scene.story.step("Hanna", "updates her card: mode none, one visit, one PIN") as told:
         run.open()
         run.until_stage(Stage.COMPLETED)
-        managed = contents_of(scene)["managed"]
+        managed = run.contents(itemgetter("managed"))["managed"]
         told.say(f"valid until {managed[0]['not_after'][:10]}")

@@ -67,6 +67,16 @@ class UpdateRun:
         """Return the update after the visit that runs now."""
         return self.until(lambda view: not _is_visited(view) or view["stage"] in ENDED)
 
+    def contents(self, is_there: Callable[[View], bool] = bool) -> View:
+        """Return what is on the card, once the workstation has reported what is looked for."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not is_there(found := self._holder.get(f"/cards/{self.card_id}/contents")):
+            if time.monotonic() > deadline:
+                raise Stuck(f"the card's contents are not reported: {found}")
+            time.sleep(LOOK_EVERY_SECONDS)
+        shown: View = found
+        return shown
+
     # The holder
 
     def plan(self, **chosen: Iterable[str]) -> View:

@@ -46,9 +46,9 @@ class Story:
             try:
                 yield told
             except BaseException:
-                self.console.print(_line("[red]✗[/]", who, what, began))
+                self.console.print(_line("[red]✗[/]", who, what, began), soft_wrap=True)
                 raise
-        self.console.print(_line("[green]✓[/]", who, what, began, told.more))
+        self.console.print(_line("[green]✓[/]", who, what, began, told.more), soft_wrap=True)
 
     @property
     def seconds(self) -> float:
