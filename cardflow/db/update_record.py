@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from cardflow.db import mail_queue, opening, projection
-from cardflow.sql import Sessions, transaction
 from cardflow.model import Event, UpdateInput, UpdateView
+from cardflow.sql import Sessions, transaction
 
 
 class UpdateRecord:
