@@ -88,8 +88,9 @@ class _Form:
         self._texts = TEXTS[data.language]
 
     def pdf(self) -> bytes:
+        instant = self._data.requested_at.replace(microsecond=0)  # typst takes whole seconds
         made = self._compiler().compile(
-            format="pdf", pdf_standards=list(_STANDARDS), timestamp=self._data.requested_at
+            format="pdf", pdf_standards=list(_STANDARDS), timestamp=instant
         )
         if not isinstance(made, bytes):
             msg = f"typst returned {type(made).__name__}, not one file"
