@@ -4,7 +4,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from cardflow.errors import Refused
 from cardflow.model import Approval, Profile, Purpose
@@ -22,6 +29,16 @@ POWERS = {
 }
 
 
+def _some_and_distinct(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or len(set(words)) != len(words):
+        msg = "at least one entry is needed, and none may stand twice"
+        raise ValueError(msg)
+    return words
+
+
+_WORDS = (Field(strict=False), AfterValidator(_some_and_distinct))
+
+
 class _Entry(BaseModel):
     """One table of the file; field names and words as in ``Profile``."""
 
@@ -30,13 +47,9 @@ class _Entry(BaseModel):
     name: Annotated[str, Field(pattern=NAME, max_length=64)]
     title: Annotated[str, Field(min_length=1, max_length=100)]
     purpose: Annotated[Purpose, Field(strict=False)]
-    key_usage: Annotated[tuple[KeyUsage, ...], Field(strict=False, min_length=1)]
-    extended_key_usage: Annotated[
-        tuple[Annotated[str, Field(pattern=OID)], ...], Field(strict=False, min_length=1)
-    ]
-    subject_alt_names: Annotated[
-        tuple[Literal["upn", "email"], ...], Field(strict=False, min_length=1)
-    ]
+    key_usage: Annotated[tuple[KeyUsage, ...], *_WORDS]
+    extended_key_usage: Annotated[tuple[Annotated[str, Field(pattern=OID)], ...], *_WORDS]
+    subject_alt_names: Annotated[tuple[Literal["upn", "email"], ...], *_WORDS]
     sid_extension: bool = False
     validity_days: Annotated[int, Field(ge=1, le=3650)]
     approval: Annotated[Approval, Field(strict=False)]
@@ -47,10 +60,6 @@ class _Entry(BaseModel):
         if self.approval is Approval.AUTOMATIC and self.officers_needed != 1:
             msg = "officers_needed is for approval = 'officer'"
             raise ValueError(msg)
-        for words in (self.key_usage, self.extended_key_usage, self.subject_alt_names):
-            if len(set(words)) != len(words):
-                msg = "an entry stands twice in a list"
-                raise ValueError(msg)
         if powers := [POWERS[oid] for oid in self.extended_key_usage if oid in POWERS]:
             msg = f"a person's certificate must not allow {', '.join(powers)}"
             raise ValueError(msg)

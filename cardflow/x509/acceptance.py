@@ -209,22 +209,24 @@ def _chain_objections(
     if not chain:
         return ["no CA certificate is configured to check against"]
     found = []
-    for child, parent in zip([certificate, *chain], [*chain, chain[-1]], strict=False):
-        found += _link_objections(child, parent, now)
-    return found
+    for child, parent in zip([certificate, *chain], [*chain, chain[-1]], strict=True):
+        found += _link_objections(child, parent)
+    return found + [o for authority in chain for o in _authority_date_objections(authority, now)]
 
 
-def _link_objections(child: x509.Certificate, parent: x509.Certificate, now: datetime) -> list[str]:
+def _link_objections(child: x509.Certificate, parent: x509.Certificate) -> list[str]:
     name = parent.subject.rfc4514_string()
     try:
         child.verify_directly_issued_by(parent)
     except (InvalidSignature, *UNREADABLE):
         return [f"the certificate was not signed by {name}"]
-    found = []
-    if child.signature_hash_algorithm is not None and (
-        child.signature_hash_algorithm.name not in HASHES
-    ):
-        found.append(f"{name} signed with {child.signature_hash_algorithm.name}")
-    if not parent.not_valid_before_utc <= now <= parent.not_valid_after_utc:
-        found.append(f"the certificate of {name} is not valid now")
-    return found
+    algorithm = child.signature_hash_algorithm
+    if algorithm is None or algorithm.name in HASHES:
+        return []
+    return [f"{name} signed with {algorithm.name}"]
+
+
+def _authority_date_objections(authority: x509.Certificate, now: datetime) -> list[str]:
+    if authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+        return []
+    return [f"the certificate of {authority.subject.rfc4514_string()} is not valid now"]
