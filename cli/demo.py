@@ -31,11 +31,13 @@ OPTIONAL = "document-signing"
 SENT_BACK = "smart-card-logon"
 WHY = "the signature is on the wrong line"
 SUBJECTS = (
-    "Card update operation approved",
+    "Card update operation started",
+    "Document needed",
+    "Document received",
     "Document rejected",
     "Document approved",
-    "ready to continue",
-    "completed",
+    "Card update operation approved",
+    "Card update operation completed",
 )
 
 

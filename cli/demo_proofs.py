@@ -6,6 +6,7 @@ look at files, `temporal` tells how the workflow ended. The product is not asked
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,10 +176,10 @@ class Witness:
         ran = run("openssl", "ocsp", *asked, *trust, *where)
         if not ran.succeeded or "Response verify OK" not in ran.text:
             raise Failed(first_line(ran))
-        status = ran.output.decode().partition(":")[2].split()
-        if not status or status[0] != wanted:
+        said = [line.rpartition(": ")[2].strip() for line in ran.output.decode().splitlines()]
+        if not said or said[0] != wanted:
             raise Failed(first_line(ran))
-        return " ".join(line.strip() for line in ran.output.decode().splitlines())[-SAID:]
+        return ", ".join(said)
 
     # Files and processes
 
@@ -191,12 +192,11 @@ class Witness:
 
     def _mails(self) -> str:
         files = [str(file) for file in (self._state.directory / "mail").glob("*.eml")]
-        found = run("grep", "-h", "-i", "^Subject:", *files).text.splitlines()
-        subjects = [line.partition(":")[2].strip() for line in found]
-        missing = [s for s in self._case.subjects if not any(s in found for found in subjects)]
-        if missing:
-            raise Failed(f"no mail says: {', '.join(missing)}")
-        return f"{len(subjects)}, among them “{self._case.subjects[0]}”"
+        found = expect(run("grep", "-h", "-i", "^Subject:", *files)).text.splitlines()
+        received = Counter(line.partition(":")[2].strip() for line in found)
+        if missing := [subject for subject in self._case.subjects if not received[subject]]:
+            raise Failed(f"no mail has the subject: {', '.join(missing)}")
+        return "; ".join(f"{number} × {subject}" for subject, number in received.items())
 
     def _workflow(self) -> str:
         settings = self._state.settings
