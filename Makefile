@@ -48,7 +48,7 @@ fmt: setup ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff check --fix .
 
 bench: setup-tests ## Measure, beside a yardstick in the same run
-	@for script in benchmarks/*.py; do $(PYTHON) "$$script" || exit 1; done
+	@for script in benchmarks/bench_*.py; do $(PYTHON) "$$script" || exit 1; done
 
 histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
 	@$(PYTEST) tests/workflows --record-histories tests/replay/histories
