@@ -42,7 +42,7 @@ log = logging.getLogger("cardflow.worker")
 def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: EmbeddedCA) -> Worker:
     """Return the worker with every workflow and every activity that it runs."""
     sessions = sessions_of(engine)
-    profiles = load_profiles()
+    profiles = load_profiles(settings.profiles_file)
     root = read_decision_root(settings.decision_root_file)
     postman = build_postman(settings, sessions, profiles)
     record = UpdateRecord(sessions, decision_root=root, mail_domain=postman.domain)
@@ -78,7 +78,7 @@ def build_ca(settings: Settings, engine: AsyncEngine) -> EmbeddedCA:
     return EmbeddedCA(
         engine,
         settings.ca_dir,
-        load_profiles(),
+        load_profiles(settings.profiles_file),
         public_url=settings.public_url,
         decision_root=read_decision_root(settings.decision_root_file),
         issuing_key=open_issuing_key(settings.ca_dir, settings.ca_passphrase_file),
