@@ -9,7 +9,7 @@ from cardflow.errors import CardflowError
 from cli import agents, audit, ca, cards, decide, people, policy, sign_in, updates
 from cli.demo import demo
 from cli.output import say
-from cli.up import up
+from cli.stay_up import up
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -58,6 +58,11 @@ class DemoState:
         return self.directory / "profiles.toml"
 
     @property
+    def unfinished(self) -> Path:
+        """There while the stage is being set for a stranger who tries Cardflow out."""
+        return self.directory / "unfinished"
+
+    @property
     def pinentry(self) -> Path:
         return self.directory / "hands" / "pinentry"
 
@@ -102,17 +107,26 @@ def fresh(directory: Path) -> DemoState:
             raise Refused(f"{directory} holds something else than a demo\n  → name another --state")
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (directory / SETTINGS_FILE).write_text(_settings(directory))
+    (directory / SETTINGS_FILE).write_text(_settings_on_free_ports(directory))
     state = DemoState(directory)
     state.make()
     return state
 
 
-def _settings(directory: Path) -> str:
+def settings_to_try_out(directory: Path) -> str:
+    """Return what a settings file must say so that a person need not type PINs."""
+    return f"""\
+# Made for trying out: the PIN prompt types by itself.
+organisation = "{ORGANISATION}"
+pinentry = "{directory}/hands/pinentry"
+profiles_file = "profiles.toml"
+"""
+
+
+def _settings_on_free_ports(directory: Path) -> str:
     api, door, temporal, ui, metrics, smtp, catcher = _free_ports(7)
     return f"""\
-# Made by the demo for this run alone.
-organisation = "{ORGANISATION}"
+{settings_to_try_out(directory)}
 public_url = "http://localhost:{api}"
 api_port = {api}
 door_url = "https://localhost:{door}"
@@ -122,9 +136,6 @@ temporal_ui_port = {ui}
 worker_metrics_port = {metrics}
 smtp_port = {smtp}
 catcher_port = {catcher}
-pinentry = "{directory}/hands/pinentry"
-profiles_file = "profiles.toml"
-log_level = "info"
 """
 
 

@@ -1,4 +1,4 @@
-"""`cardflow up`: the whole of Cardflow on this machine, on embedded defaults, until Ctrl-C."""
+"""The whole of Cardflow on this machine, on embedded defaults: made ready, started, stopped."""
 
 import asyncio
 import shutil
@@ -14,24 +14,11 @@ from urllib.parse import urlsplit
 import httpx2
 
 from cardflow.secret_files import DEMO_MARKER
-from cardflow.settings import Settings, load_settings, setting_name
+from cardflow.settings import Settings, setting_name
 from cardflow.temporal.devserver import has_workers, is_ready, server_command
-from cardflow.temporal.ending import run_and_exit
 from cli.database import upgrade
 from cli.local_secrets import make_local_secrets
-from cli.output import say
 from cli.processes import Program, Supervisor, accepts, locked, refuse_taken_ports
-
-
-def up(*, state: Path | None = None) -> None:
-    """Start everything on this machine and stay up; Ctrl-C stops it, starting again goes on.
-
-    Parameters
-    ----------
-    state
-        The state directory; default: CARDFLOW_STATE_DIR, else var.
-    """
-    run_and_exit(until_told_to_end(_stay_up(load_settings(state))))
 
 
 @asynccontextmanager
@@ -83,17 +70,6 @@ def _once(action: Callable[[], object]) -> Callable[[], None]:
             left.pop()()
 
     return act
-
-
-async def _stay_up(settings: Settings) -> int:
-    say("starting …")
-    try:
-        async with installation(settings) as running:
-            say(_addresses(settings))
-            say(await running.until_one_ends())
-            return 1
-    finally:
-        say("stopped; starting again goes on where it was")
 
 
 async def _start_all(supervisor: Supervisor, settings: Settings) -> None:
@@ -168,7 +144,8 @@ def _make_ca(settings: Settings) -> None:
     beside.rename(settings.ca_dir)
 
 
-def _addresses(settings: Settings) -> str:
+def addresses(settings: Settings) -> str:
+    """Return where everything is, one line each."""
     return "\n".join(
         (
             f"API              {settings.public_url}/api/v1 (documented at /docs)",
@@ -176,6 +153,5 @@ def _addresses(settings: Settings) -> str:
             f"Mails            http://localhost:{settings.catcher_port}",
             f"Temporal         http://localhost:{settings.temporal_ui_port}",
             f"State, logs      {settings.state_dir}, {settings.state_dir / 'log'}",
-            "Ctrl-C stops everything.",
         )
     )

@@ -41,7 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 async def begin(settings: Settings) -> asyncio.subprocess.Process:
     state = f"{setting_name('state_dir')}={settings.state_dir}"
-    command = ("env", state, sys.executable, "-c", "from cli.up import up; up()")
+    command = ("env", state, sys.executable, "-c", "from cli.stay_up import up; up(empty=True)")
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
 
 
