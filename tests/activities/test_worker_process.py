@@ -1,0 +1,91 @@
+"""`python worker.py` as an operator starts and stops it."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from activities.orders import MailOrder
+from cardflow.model import new_id
+from cardflow.settings import Settings
+from cli.up import prepare
+from tests.ports import free_ports
+from workflows.afterwork import Delivery
+
+pytestmark = pytest.mark.temporal
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def settings(tmp_path, temporal_env, codec_ring):
+    (port,) = free_ports(1)
+    settings = Settings(
+        state_dir=tmp_path,
+        temporal_address=temporal_env.client.service_client.config.target_host,
+        temporal_task_queue=f"process-{port}",
+        worker_metrics_port=port,
+    )
+    await prepare(settings)
+    settings.codec_key_file.write_bytes(codec_ring.dump())
+    return settings
+
+
+async def started(settings):
+    """Start the worker with these settings; everything else stays as the machine has it."""
+    given = {
+        "CARDFLOW_STATE_DIR": settings.state_dir,
+        "CARDFLOW_TEMPORAL_ADDRESS": settings.temporal_address,
+        "CARDFLOW_TEMPORAL_TASK_QUEUE": settings.temporal_task_queue,
+        "CARDFLOW_WORKER_METRICS_PORT": settings.worker_metrics_port,
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "worker.py",
+        cwd=ROOT,
+        env={"PATH": os.defpath, **{name: str(value) for name, value in given.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_the_worker_works_serves_metrics_and_ends_in_order_when_told(settings, temporal_env):
+    process = await started(settings)
+    async with asyncio.timeout(30):
+        first = json.loads(await process.stderr.readline())
+        await temporal_env.client.execute_workflow(
+            Delivery.run, MailOrder(()), id=new_id(), task_queue=settings.temporal_task_queue
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", settings.worker_metrics_port)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        metrics = await reader.read()
+        writer.close()
+        process.send_signal(signal.SIGTERM)
+        out, err = await process.communicate()
+
+    assert process.returncode == 0, err
+    assert (first["level"], first["logger"]) == ("info", "cardflow.worker")
+    assert all(json.loads(line)["level"] in ("info", "warning") for line in err.splitlines())
+    assert b"temporal_workflow_completed" in metrics
+    assert out == b""
+
+
+async def test_a_database_of_another_revision_is_refused_before_anything_runs(settings):
+    (settings.state_dir / "cardflow.db").unlink()
+    process = await started(settings)
+    _, err = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"the database is at revision none, this program needs 0001" in err
+
+
+async def test_a_worker_without_the_codecs_key_says_which_file_is_missing(settings):
+    settings.codec_key_file.unlink()
+    process = await started(settings)
+    _, err = await process.communicate()
+
+    assert process.returncode == 1
+    assert str(settings.codec_key_file).encode() in err
