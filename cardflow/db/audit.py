@@ -6,7 +6,7 @@ it was hashed. The columns beside it are for searching; ``verify`` compares them
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -47,13 +47,29 @@ class Verification:
 
 async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
     """Return the new end of the chain; it is there when the transaction commits."""
+    (link,) = await append_all(session, [entry])
+    return link
+
+
+async def append_all(session: AsyncSession, entries: Sequence[Entry]) -> list[AuditEntry]:
+    """Return the new links of the chain, in order; they are there when the transaction commits."""
     await _lock(session)
     newest = select(func.max(AuditEntry.number)).scalar_subquery()
     query = select(AuditEntry).where(col(AuditEntry.number) == newest)
     last = (await session.scalars(query)).one_or_none()
+    links = []
+    for entry in entries:
+        last = _link(entry, last)
+        links.append(last)
+    session.add_all(links)
+    await session.flush()
+    return links
+
+
+def _link(entry: Entry, last: AuditEntry | None) -> AuditEntry:
     number, previous = (last.number + 1, last.hash) if last else (1, START)
     written = _text(entry)
-    link = AuditEntry(
+    return AuditEntry(
         number=number,
         at=entry.at,
         kind=entry.kind,
@@ -64,9 +80,6 @@ async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
         previous=previous,
         hash=_hash(previous, number, written),
     )
-    session.add(link)
-    await session.flush()
-    return link
 
 
 async def _lock(session: AsyncSession) -> None:

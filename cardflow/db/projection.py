@@ -25,10 +25,9 @@ async def publish(
         await write_view(session, row, view)
     update = input_of(row)
     known = await _recorded(session, row.id)
-    for event in sorted(events, key=lambda event: event.number):
-        if event.number in known:
-            continue
-        await audit.append(session, _entry(row.id, event))
+    new = sorted((e for e in events if e.number not in known), key=lambda event: event.number)
+    await audit.append_all(session, [_entry(row.id, event) for event in new])
+    for event in new:
         await effects.apply(session, effects.Happening(row, update, view, event))
         await mail_queue.queue(session, update, event, domain=mail_domain)
     await session.flush()
