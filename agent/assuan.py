@@ -10,7 +10,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from agent.memory import ROOM, Pin, SecretRoom
+from agent.memory import ROOM, Pin, SecretRoom, end_with_parent
 
 ENDS_WITHIN_SECONDS = 2
 LONGEST_LINE = 990  # of the 1000 bytes that Assuan allows
@@ -41,7 +41,11 @@ class Pinentry:
         self._until = time.monotonic() + patience_seconds
         try:
             self._process = subprocess.Popen(  # noqa: S603 (named by the workstation's own file)
-                [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                [program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 (there is one thread)
             )
         except OSError as error:
             raise PinentryGone(f"{program} could not be started: {error.strerror}") from None

@@ -59,8 +59,11 @@ def check(job: Job) -> None:
 
 def _check_ref(ref: ObjectRef) -> None:
     digests = [digest for digest in (ref.certificate_sha256, ref.spki_sha256) if digest]
-    if not ref.cka_id or not digests:
-        raise Refused("an object to remove must be named by its id and its digest")
+    if not ref.cka_id:
+        raise Refused("an object to remove must be named by its id")
+    if not digests:
+        # Only an id that we derive ourselves is exact without a digest.
+        _check_length(ref.cka_id, CKA_ID_BYTES, "an object id without a digest")
     _from_hex(ref.cka_id, "an object id")
     for digest in digests:
         _check_length(digest, DIGEST_BYTES, "a digest")

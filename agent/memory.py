@@ -4,8 +4,10 @@ import ctypes
 import mmap
 import os
 import resource
+import signal
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 ROOM = 4096  # one page: an Assuan line has at most 1000 bytes, a PIN at most 255
 
@@ -14,6 +16,12 @@ def leave_no_dump() -> None:
     """See to it that no core file is written and no process of the same user can look inside."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def end_with_parent() -> None:
+    """See to it that this process, however its parent ends, does not outlive it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 class SecretRoom:

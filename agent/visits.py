@@ -3,19 +3,14 @@
 The process that serves the network never loads a module and never sees a PIN.
 """
 
-import asyncio
-import json
-import socket
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from agent.messages import LONGEST_LINE, Phase, Surroundings, job_message, line
+from agent.children import Child
+from agent.messages import Phase, Surroundings, job_message
 from cardflow.errors import Refused
 from cardflow.jobs import Job, JobResult, Outcome
 from cardflow.wire import from_json, to_json
 
-ROOT = Path(__file__).resolve().parent.parent
 SILENCE_SECONDS = 60
 PROMPT_MARGIN_SECONDS = 30
 _MAY_HAVE_CHANGED = "the card may have changed and is looked at before the next step"
@@ -23,12 +18,10 @@ _MAY_HAVE_CHANGED = "the card may have changed and is looked at before the next 
 
 @dataclass
 class _Running:
-    """One visit process and the line to it."""
+    """One visit process."""
 
     visit_id: str
-    process: asyncio.subprocess.Process
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    child: Child
     phase: Phase = Phase.WORKING
 
 
@@ -64,49 +57,38 @@ class Visits:
     def stop_asking(self) -> None:
         """End a visit that waits for a PIN; one that works on the card is left to finish."""
         if self._running is not None and self._running.phase is Phase.PROMPTING:
-            self._running.process.kill()
+            self._running.child.kill()
 
     async def close(self) -> None:
         """Leave no visit process behind; card work under way is waited for, as long as it lives."""
         self.stop_asking()
         running, self._running = self._running, None
-        if running is None:
-            return
-        running.writer.close()
-        try:
-            await asyncio.wait_for(running.process.wait(), self._silence)
-        except TimeoutError:
-            running.process.kill()
-            await running.process.wait()
+        if running is not None:
+            await running.child.end(self._silence)
 
     async def _for(self, job: Job, around: Surroundings) -> _Running | None:
         """Return the process that holds the login, or a new one if the job may open a visit."""
         held = self._running
-        if held is not None and (held.process.returncode is not None or held.reader.at_eof()):
+        if held is not None and held.child.has_ended:
             await self._kill()
-            held = None
-        if held is not None and held.visit_id == job.card.visit_id:
+        elif held is not None and held.visit_id == job.card.visit_id:
             return held
         if not job.card.opens_visit:
             return None
         await self.close()
-        self._running = await _start(job.card.visit_id, around)
+        child = await Child.start("agent.visit", to_json(around))
+        self._running = _Running(job.card.visit_id, child)
         return self._running
 
     async def _result(self, running: _Running, job: Job, around: Surroundings) -> JobResult:
-        running.writer.write(line(job_message(job)))
-        await running.writer.drain()
+        await running.child.send(job_message(job))
         while True:
-            async with asyncio.timeout(self._patience(running.phase, around)):
-                text = await running.reader.readline()
-            if not text.endswith(b"\n"):
-                raise EOFError
-            message = json.loads(text)
+            message = await running.child.receive(self._patience(running.phase, around))
             if "phase" in message:
                 running.phase = Phase(message["phase"])
                 continue
             running.phase = Phase.WORKING
-            result = from_json(JobResult, message["result"])
+            result = from_json(JobResult, message.get("result"))
             if message.get("holding") is not True:
                 await self.close()
             return result
@@ -118,29 +100,9 @@ class Visits:
 
     async def _kill(self) -> None:
         running, self._running = self._running, None
-        if running is None:
-            return
-        if running.process.returncode is None:
-            running.process.kill()
-        await running.process.wait()
-        running.writer.close()
-
-
-async def _start(visit_id: str, around: Surroundings) -> _Running:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "agent.visit",
-            str(theirs.fileno()),
-            cwd=ROOT,
-            stdout=asyncio.subprocess.DEVNULL,  # modules write there what they like
-            pass_fds=(theirs.fileno(),),
-        )
-    reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
-    writer.write(line(to_json(around)))
-    return _Running(visit_id, process, reader, writer)
+        if running is not None:
+            running.child.kill()
+            await running.child.end(self._silence)
 
 
 def _ended(job: Job, outcome: Outcome, message: str) -> JobResult:

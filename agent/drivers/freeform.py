@@ -75,6 +75,8 @@ class FreeForm:
         repeat after a crash still finds what is left.
         """
         cka_id = bytes.fromhex(ref.cka_id)
+        if not ref.certificate_sha256 and not ref.spki_sha256:
+            return self._remove_unfinished(cka_id)
         if ref.certificate_sha256:
             stored = certificates_under(self._session, cka_id)
             self._destroy([i for i, der in stored if sha256_of(der) == ref.certificate_sha256])
@@ -82,6 +84,12 @@ class FreeForm:
             self._destroy(self._private_keys_with(cka_id, ref.spki_sha256))
             publics = under(self._session, ObjectClass.PUBLIC_KEY, cka_id)
             self._destroy([item for item in publics if _has_spki(item, ref.spki_sha256)])
+        return None
+
+    def _remove_unfinished(self, cka_id: bytes) -> None:
+        """Remove a pair of ours whose making was never reported; one with a certificate stays."""
+        if not certificates_under(self._session, cka_id):
+            self._remove_keys(cka_id, keep=None)
 
     # Keys
 

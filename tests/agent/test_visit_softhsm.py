@@ -195,7 +195,7 @@ async def test_a_login_is_not_lent_to_another_visit(desk):
 async def test_the_login_ends_when_nothing_follows(desk):
     desk.person.types(desk.pin)
     await desk.run(desk.prepare_job(visit_id="one", hold_seconds=1))
-    process = desk.visits._running.process
+    process = desk.visits._running.child.process
     assert await process.wait() == 0
 
     follow_up = await desk.run(desk.prepare_job(visit_id="one", opens_visit=False))

@@ -1,0 +1,279 @@
+"""The agent as it is installed: its own process, a server over TLS, a card in the reader."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from cardflow.jobs import InspectJob, JobKind, Outcome
+from tests.agent.door_double import opened_door
+
+pytestmark = pytest.mark.softhsm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def agent(*arguments, stdin=""):
+    """Run one agent command to its end; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", *map(str, arguments)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    return process.returncode, output.decode()
+
+
+async def enrol(door, state, **changes):
+    given = {"server": door.origin, "ca_file": door.root_file, "code": door.code} | changes
+    return await agent(
+        *("enrol", "--state", state, "--server", given["server"]),
+        *("--ca-file", given["ca_file"], "--code-file", "-"),
+        stdin=given["code"],
+    )
+
+
+def write_settings(desk, state):
+    state.mkdir(exist_ok=True)
+    (state / "agent.toml").write_text(
+        f'pinentry = "{desk.person.program}"\nprompt_seconds = 20\n'
+        f'[[modules]]\nname = "softhsm"\npath = "{desk.reader.module}"\n'
+    )
+
+
+@asynccontextmanager
+async def running(state):
+    log = (state / "log").open("wb")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", "run", "--state", str(state)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield process
+    finally:
+        log.close()
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                raise
+
+
+@pytest.fixture
+async def door(tmp_path):
+    async with opened_door(tmp_path / "server") as door:
+        yield door
+
+
+@pytest.fixture
+async def state(desk, door, tmp_path):
+    """The state directory of an enrolled agent."""
+    state = tmp_path / "state"
+    write_settings(desk, state)
+    code, output = await enrol(door, state)
+    assert code == 0, output
+    return state
+
+
+def inspect_job(desk):
+    return InspectJob(desk.card(JobKind.INSPECT))
+
+
+async def test_an_update_goes_through_the_door(desk, door, state):
+    async with running(state):
+        (report,) = await door.until_reported(lambda tokens: len(tokens) == 1)
+        desk.person.types(desk.pin)
+        door.offer(desk.prepare_job(visit_id="v", hold_seconds=30))
+        prepared = await door.result()
+        order = desk.certificate_for(prepared.keys[0])
+        door.offer(desk.write_job(order, visit_id="v", opens_visit=False))
+        wrote = await door.result()
+        seen = await door.until_reported(lambda tokens: tokens[0].inventory.certificates)
+
+    assert (report.token_serial, report.module) == (desk.token_serial, "softhsm")
+    assert prepared.outcome is Outcome.DONE
+    assert (wrote.outcome, len(wrote.proofs)) == (Outcome.DONE, 1)
+    assert seen[0].inventory.certificates[0].has_key is None
+    assert desk.person.was_asked() == 1
+
+
+async def test_presence_follows_the_card(desk, door, state):
+    async with running(state):
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+        desk.reader.pull()
+        await door.until_reported(lambda tokens: tokens == ())
+        desk.reader.put_back()
+        (report,) = await door.until_reported(lambda tokens: len(tokens) == 1)
+    assert report.token_serial == desk.token_serial
+    assert report.unsupported == ""
+
+
+async def test_the_card_is_inspected_without_a_pin(desk, door, state):
+    async with running(state):
+        door.offer(inspect_job(desk))
+        result = await door.result()
+    assert result.outcome is Outcome.DONE
+    assert result.inventory.logged_in is False
+    assert desk.person.saw() == ""
+
+
+async def test_an_absent_card_and_another_card_are_told_apart(desk, door, state):
+    other = replace(desk.card(JobKind.INSPECT), token_serial="ffffffffffffffff")
+    async with running(state):
+        door.offer(InspectJob(other))
+        wrong = await door.result()
+        desk.reader.pull()
+        door.offer(desk.prepare_job())
+        absent = await door.result()
+    assert (wrong.outcome, absent.outcome) == (Outcome.WRONG_CARD, Outcome.CARD_ABSENT)
+
+
+async def test_the_agent_and_its_processes_hold_no_listening_socket(desk, door, state):
+    desk.person.types("!hang")
+    async with running(state) as process:
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+        door.offer(desk.prepare_job())
+        await until(lambda: "GETPIN" in desk.person.saw())
+        family = descendants(process.pid)
+        assert len(family) >= 4  # the agent, its inspector, the visit, the pinentry
+        assert [listening_sockets(pid) for pid in family] == [[]] * len(family)
+        assert listening_sockets(os.getpid()) != []  # the door's own: the look does see them
+
+
+async def test_sigterm_ends_the_agent_and_everything_it_started(desk, door, state):
+    desk.person.types("!hang")
+    async with running(state) as process:
+        door.offer(desk.prepare_job())
+        await until(lambda: "GETPIN" in desk.person.saw())
+        family = descendants(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+        await until(lambda: not any(is_alive(pid) for pid in family))
+    assert (await door.result()).outcome is Outcome.PIN_CANCELLED
+
+
+async def test_a_cancelled_job_stops_asking_for_the_pin(desk, door, state):
+    desk.person.types("!hang")
+    door.cancelled = True
+    async with running(state):
+        door.offer(desk.prepare_job())
+        result = await door.result()
+    assert result.outcome is Outcome.PIN_CANCELLED
+    assert door.heartbeats >= 1
+
+
+async def test_a_result_is_sent_until_it_is_taken(desk, door, state):
+    door.result_status = [503, 503, 200]
+    async with running(state):
+        door.offer(inspect_job(desk))
+        outcomes = [(await door.result()).outcome for _ in range(3)]
+        door.offer(inspect_job(desk))
+        assert (await door.result()).outcome is Outcome.DONE
+    assert outcomes == [Outcome.DONE] * 3
+
+
+@pytest.mark.parametrize("status", [409, 410, 403])
+async def test_a_stale_result_is_dropped_and_the_next_job_taken(desk, door, state, status):
+    door.result_status = [status]
+    async with running(state):
+        door.offer(inspect_job(desk))
+        await door.result()
+        door.offer(inspect_job(desk))
+        assert (await door.result()).outcome is Outcome.DONE
+    assert door.results.empty()
+
+
+async def test_a_result_that_the_server_cannot_read_becomes_a_named_failure(desk, door, state):
+    door.result_status = [422]
+    async with running(state):
+        door.offer(inspect_job(desk))
+        await door.result()
+        second = await door.result()
+    assert second.outcome is Outcome.CARD_FAILED
+    assert "could not read the result" in second.message
+
+
+async def test_an_outage_is_waited_out(desk, door, state):
+    door.out_of_order = 3
+    async with running(state):
+        door.offer(inspect_job(desk))
+        assert (await door.result()).outcome is Outcome.DONE
+
+
+async def test_a_wrong_clock_is_learned_and_lived_with(desk, door, state):
+    door.clock_ahead = timedelta(hours=25)
+    async with running(state):
+        door.offer(inspect_job(desk))
+        assert (await door.result()).outcome is Outcome.DONE
+    assert any("expired" in reason for reason in door.refusals)
+
+
+async def test_a_pending_agent_waits_for_its_confirmation(desk, door, state):
+    door.standing = "pending"
+    async with running(state):
+        await until(lambda: b"pending" in (state / "log").read_bytes())
+        assert door.presence is None
+        door.standing = "confirmed"
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+
+
+async def test_a_revoked_agent_ends_and_says_so(desk, door, state):
+    door.standing = "revoked"
+    async with running(state) as process:
+        assert await asyncio.wait_for(process.wait(), 20) == 1
+    assert b"error: revoked" in (state / "log").read_bytes()
+
+
+async def test_status_tells_who_the_agent_is_and_what_is_in_the_reader(desk, door, state):
+    code, output = await agent("status", "--state", state)
+    assert code == 0, output
+    assert door.origin in output
+    assert desk.token_serial in output
+
+
+async def until(condition):
+    """Wait for something that the processes do by themselves."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 (processes set no events)
+            await asyncio.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    family = [pid]
+    for member in family:
+        for task in Path(f"/proc/{member}/task").iterdir():
+            family += [int(child) for child in (task / "children").read_text().split()]
+    return family
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def listening_sockets(pid: int) -> list[str]:
+    """Return the local addresses on which a process listens, from the kernel's own tables."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            parts = line.split()
+            if parts[9] in inodes and (parts[3] == "0A" or table.startswith("udp")):
+                found.append(parts[1])
+    return found
