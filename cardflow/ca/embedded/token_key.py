@@ -105,7 +105,9 @@ class TokenIssuingKey(ec.EllipticCurvePrivateKey):
     def _find(self, session: pkcs11.Session, kind: ObjectClass = ObjectClass.PRIVATE_KEY) -> Any:
         wanted = {Attribute.CLASS: kind, Attribute.LABEL: self._place.key_label}
         found = list(session.get_objects(wanted))
-        if len(found) != 1:
+        if not found:  # a module may also show nothing when its token was pulled
+            raise Unavailable(f"the CA's token shows no key named {self._place.key_label}")
+        if len(found) > 1:
             raise Refused(f"{self._place.key_label} names {len(found)} keys on the token, not one")
         return found[0]
 
@@ -120,6 +122,9 @@ class TokenIssuingKey(ec.EllipticCurvePrivateKey):
         except (PinIncorrect, PinLocked):
             self._refused = f"the token refuses the PIN in {self._pin_file}; correct it and restart"
             raise Refused(self._refused) from None
+        except Unavailable:
+            self._session = None
+            raise
         except (pkcs11.PKCS11Error, RuntimeError) as error:
             self._session = None
             raise Unavailable(f"the CA's token fails ({type(error).__name__})") from error
