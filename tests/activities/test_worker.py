@@ -1,95 +1,33 @@
 """The worker as it runs: real workflow, CA, database and SMTP; only the agent is a stand-in."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
-from cardflow import decisions, policy
 from cardflow.db import audit
-from cardflow.db.ca_record import subject_of
 from cardflow.db.tables import AuditEntry, Card, Certificate, Mail, Update
-from cardflow.decision_root import read_decision_root
-from cardflow.model import Act, Action, Kind, Role, Stage, UpdateInput, new_id
+from cardflow.model import DocumentKind, Mode, Stage, Verdict, new_id
 from cardflow.policy_toml import import_policy
 from cardflow.profiles import SAMPLES, load_profiles
 from cardflow.settings import Settings
-from cardflow.sql import create_engine, sessions_of, transaction
-from cardflow.x509 import subject_dn
+from cardflow.sql import create_engine, transaction
 from cli.up import prepare
 from tests import build
-from tests.db.rows import a_card, a_person, found, store, the
+from tests.activities.installation import Installation
+from tests.db.rows import found, the
 from tests.fakes import FakeAgent
 from worker import build_ca, build_worker
-from workflows.card_update import CardUpdate, workflow_id
 
 pytestmark = pytest.mark.temporal
-
-
-def ada():
-    """Return the holder's row; her name is in every certificate."""
-    return a_person(build.HOLDER, [Role.HOLDER], name="Ada Löwe")
-
-
-class Installation:
-    """Everything that a real installation has, in a directory of its own."""
-
-    def __init__(self, settings, engine, client):
-        self.settings = settings
-        self.sessions = sessions_of(engine)
-        self.client = client
-
-    def signed(self, update: UpdateInput) -> UpdateInput:
-        """Return the input as this installation's API would send it."""
-        key = load_pem_private_key(self.settings.decision_key_file.read_bytes(), None)
-        pem = self.settings.decision_certificate_file.read_bytes()
-        self.signer = decisions.Signer(key, x509.load_pem_x509_certificate(pem))
-        action = Action(
-            id=update.update_id,
-            act=Act.OPEN,
-            update_id=update.update_id,
-            actor=update.started_by,
-            role=Role.HOLDER,
-            at=update.opened_at,
-            digest=decisions.opening_digest(update),
-        )
-        return replace(update, token=self.signer.sign(action))
-
-    def an_update(self) -> UpdateInput:
-        """Return an update under the sample policy ``none``, with nothing on the card yet."""
-        profiles = load_profiles()
-        text = SAMPLES.with_name("none.toml").read_text()
-        subjects = {name: subject_dn(subject_of(ada()), p) for name, p in profiles.items()}
-        update_id, now = new_id(), datetime.now(UTC)
-        situation = policy.Situation(update_id, [], subjects, now)
-        of = import_policy(text, version=1, profiles=profiles)
-        return self.signed(
-            UpdateInput(
-                update_id=update_id,
-                kind=Kind.UPDATE,
-                card_id=new_id(),
-                token_serial=build.SERIAL,
-                token_label="Ada's card",
-                holder_id=build.HOLDER,
-                started_by=build.HOLDER,
-                opened_at=now,
-                policy=of,
-                plan=policy.make_plan(of, profiles, situation, policy.Selection()),
-                decision_root=read_decision_root(self.settings.decision_root_file),
-            )
-        )
-
-    async def start(self, update: UpdateInput):
-        return await self.client.start_workflow(
-            CardUpdate.run,
-            update,
-            id=workflow_id(update.card_id),
-            task_queue=self.settings.temporal_task_queue,
-        )
+ADA, BEN = f"{build.HOLDER}@example.org", f"{build.OPERATOR}@example.org"
+STARTED = "Card update operation started"
+APPROVED = "Card update operation approved"
+REJECTED = "Card update operation rejected"
+COMPLETED = "Card update operation completed"
+NEEDED = "Document needed"
+CHECKED = ("Document rejected", "Document approved")
 
 
 @pytest.fixture
@@ -106,19 +44,25 @@ async def installation(tmp_path, temporal_env, catcher):
         build_worker(client, settings, engine, ca),
         Worker(client, task_queue=f"agent-{build.AGENT}", activities=card_jobs),
     ):
-        yield Installation(settings, engine, client)
+        yield Installation(settings, engine, ca, client)
     ca.close()
     await engine.dispose()
 
 
-async def test_an_update_leaves_card_certificate_mails_and_an_unbroken_trail(installation, catcher):
-    update = installation.an_update()
-    await store(installation.sessions, ada(), a_card(update))
+def the_sample(name):
+    text = SAMPLES.with_name(f"{name}.toml").read_text()
+    return import_policy(text, version=1, profiles=load_profiles())
 
-    handle = await installation.start(update)
-    token = installation.signer.sign(build.continuing(update))
-    await handle.execute_update(CardUpdate.act, token)
-    assert await handle.result() is Stage.COMPLETED
+
+def told(catcher, address):
+    """Return the subjects of the mails that somebody got."""
+    return [mail["Subject"] for mail in catcher.taken if address in mail["To"]]
+
+
+async def test_an_update_leaves_card_certificate_mails_and_an_unbroken_trail(installation, catcher):
+    await installation.start(installation.an_update(the_sample("none")))
+    await installation.visit()
+    assert await installation.handle.result() is Stage.COMPLETED
 
     sessions = installation.sessions
     assert (await the(sessions, Card)).state == "Issued"
@@ -126,7 +70,7 @@ async def test_an_update_leaves_card_certificate_mails_and_an_unbroken_trail(ins
     assert (certificate.state, certificate.lane) == ("on_card", "tls-client")
     row = await the(sessions, Update)
     assert (row.stage, row.ended_at is not None) == ("completed", True)
-    assert catcher.subjects == ["Card update operation started", "Card update operation completed"]
+    assert told(catcher, ADA) == [STARTED, COMPLETED]
     assert {mail.state for mail in await found(sessions, Mail)} == {"sent"}
     async with transaction(sessions) as session:
         assert (await audit.verify(session)).ok
@@ -134,13 +78,74 @@ async def test_an_update_leaves_card_certificate_mails_and_an_unbroken_trail(ins
     assert numbers == list(range(len(numbers)))
 
 
-async def test_a_workflow_started_by_hand_fails_and_leaves_only_its_refusal(installation):
-    update = installation.an_update()
-    await store(installation.sessions, ada(), a_card(update))
+async def until_ready(installation, profile, mode, **entry):
+    """Take an update of one lane through its forms and decisions until it is ready."""
+    policy = build.a_policy(build.an_entry(profile, mode, **entry))
+    await installation.start(installation.an_update(policy))
+    await installation.visit()
+    if mode is not Mode.CERTIFICATE_FORM:
+        await installation.hand_in(DocumentKind.REQUEST_FORM)
+        if entry.get("precheck"):
+            await installation.decide(Verdict.APPROVE)
+        await installation.officer_says(Verdict.APPROVE)
+    if mode is not Mode.REQUEST_FORM:
+        await installation.hand_in(DocumentKind.CERTIFICATE_FORM)
+        await installation.decide(Verdict.REJECT, "the signature is missing")
+        await installation.hand_in(DocumentKind.CERTIFICATE_FORM)
+        await installation.decide(Verdict.APPROVE)
+    await installation.until_stage(Stage.READY)
 
-    handle = await installation.start(replace(update, started_by="eve"))
+
+@pytest.mark.parametrize(
+    ("lane", "holder", "operator"),
+    [
+        (("smart-card-logon", Mode.REQUEST_FORM, True), [NEEDED, APPROVED], 1),
+        (("smart-card-logon", Mode.REQUEST_FORM, False), [NEEDED, APPROVED], 0),
+        (("tls-client", Mode.CERTIFICATE_FORM, False), [NEEDED, *CHECKED], 2),
+        (("smart-card-logon", Mode.BOTH, True), [NEEDED, APPROVED, *CHECKED], 3),
+    ],
+)
+async def test_each_mode_sends_its_mails_and_says_once_when_to_continue(
+    installation, catcher, lane, holder, operator
+):
+    profile, mode, precheck = lane
+    await until_ready(installation, profile, mode, precheck=precheck)
+    await installation.visit()
+    assert await installation.handle.result() is Stage.COMPLETED
+
+    assert told(catcher, ADA) == [STARTED, *holder, COMPLETED]
+    assert told(catcher, BEN) == ["Document received"] * operator
+    bodies = [mail.get_body(("plain",)).get_content() for mail in catcher.taken]
+    assert sum("You can continue now" in body for body in bodies) == 1
+
+
+async def test_a_rejection_by_the_ca_reaches_the_holder_with_its_reason(installation, catcher):
+    policy = build.a_policy(build.an_entry("smart-card-logon"))
+    await installation.start(installation.an_update(policy))
+    await installation.visit()
+    await installation.officer_says(Verdict.REJECT, "not entitled any more")
+    assert await installation.handle.result() is Stage.REJECTED
+
+    assert told(catcher, ADA) == [STARTED, REJECTED]
+    assert "not entitled any more" in catcher.taken[-1].get_body(("plain",)).get_content()
+    card = await the(installation.sessions, Card)
+    assert (card.state, card.update_due) == ("Assigned", "rejected by the CA: smart-card-logon")
+
+
+async def test_with_notifications_off_the_button_is_enough(installation, catcher):
+    policy = replace(the_sample("none"), notifications=())
+    await installation.start(installation.an_update(policy))
+    await installation.visit()
+
+    assert await installation.handle.result() is Stage.COMPLETED
+    assert catcher.taken == []
+
+
+async def test_a_workflow_started_by_hand_fails_and_leaves_only_its_refusal(installation):
+    update = installation.an_update(the_sample("none"))
+    await installation.start(replace(update, started_by="eve"))
     with pytest.raises(WorkflowFailureError):
-        await handle.result()
+        await installation.handle.result()
 
     assert (await the(installation.sessions, AuditEntry)).kind == "start_refused"
     assert await found(installation.sessions, Update) == []
