@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -36,6 +36,8 @@ Reader = Annotated[Caller, Depends(may(Permission.SEE_REQUESTS))]
 Officer = Annotated[Caller, Depends(may(Permission.DECIDE_REQUEST))]
 RequestId = Annotated[str, Path(max_length=200)]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+
+PATIENCE = timedelta(seconds=3)
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +209,7 @@ async def _nudge(state: State, update: Update, lane: str) -> None:
     try:
         client = await state.temporal.client()
         handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(update.card_id))
-        await handle.signal(CardUpdate.ca_answered, lane)
+        await handle.signal(CardUpdate.ca_answered, lane, rpc_timeout=PATIENCE)
     except (RPCError, Unavailable) as error:
         log.warning("update %s was not told of its CA's answer: %s", update.id, error)
 

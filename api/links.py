@@ -12,6 +12,8 @@ from cardflow.model import Profile
 from cardflow.settings import Settings
 from cardflow.temporal.client import connect
 
+PATIENCE_SECONDS = 5
+
 
 class TemporalLink:
     """The connection to Temporal."""
@@ -25,8 +27,15 @@ class TemporalLink:
         """Return the connected client, or raise Unavailable."""
         async with self._lock:
             if self._client is None:
-                self._client = await connect(self._settings)
+                self._client = await self._connected()
             return self._client
+
+    async def _connected(self) -> Client:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await connect(self._settings)
+        except TimeoutError as error:
+            raise Unavailable("Temporal does not answer in time; is it running?") from error
 
 
 class AuthorityLink:

@@ -4,6 +4,7 @@ Nothing here remembers Idempotency-Keys: a kept digest of such a request could b
 """
 
 import asyncio
+import logging
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -41,6 +42,8 @@ router = APIRouter(tags=["session"], route_class=GuardedRoute)
 
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+
+log = logging.getLogger(__name__)
 
 
 class Credentials(In):
@@ -84,10 +87,10 @@ async def sign_in(
 ) -> SessionOut:
     """Sign in with a local account."""
     address = request.client.host if request.client else ""
-    state.guesses.check(body.login, address)
+    state.guesses.count(body.login, address)
     person = await _verified(body, state.sessions)
     if person is None:
-        state.guesses.failed(body.login, address)
+        log.warning("a sign-in from %s failed", address)
         raise Problem(401, "login or password is wrong", slug="sign-in-failed")
     state.guesses.succeeded(body.login, address)
     if not person.active:
@@ -152,12 +155,12 @@ async def change_my_password(
 ) -> None:
     """Change one's own password; every other sign-in of the person ends."""
     address = request.client.host if request.client else ""
-    state.guesses.check(caller.login, address)
-    if caller.by_api_token or not await _verified(
-        Credentials(login=caller.login, password=body.old), state.sessions
-    ):
-        state.guesses.failed(caller.login, address)
+    if caller.by_api_token:
+        raise Problem(403, "an API token cannot change a password; sign in")
+    state.guesses.count(caller.login, address)
+    if not await _verified(Credentials(login=caller.login, password=body.old), state.sessions):
         raise invalid("old", "it is not your password")
+    state.guesses.succeeded(caller.login, address)
     await _set_password(state.sessions, caller, caller.id, body.new, temporary=False)
 
 

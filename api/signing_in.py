@@ -13,36 +13,39 @@ MOST_KEYS = 10_000
 
 
 class Guesses:
-    """Failed sign-ins of the last minutes; success forgets those of that account and address."""
+    """The tries of the last minutes; one that succeeds is taken back."""
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
+        self._tries: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
 
-    def check(self, login: str, address: str) -> None:
-        """Raise Problem 429 when too many tries failed lately."""
-        waits = [self._wait(key, most) for key, most in _limits(login, address)]
-        if (wait := max(waits)) > 0:
+    def count(self, login: str, address: str) -> None:
+        """Count a try before it is judged, or raise Problem 429 when too many failed lately.
+
+        Counting afterwards would let as many pass at once as arrive at once.
+        """
+        limits = _limits(login, address)
+        if (wait := max(self._wait(key, most) for key, most in limits)) > 0:
             headers = {"Retry-After": str(int(wait) + 1)}
             detail = f"too many failed sign-ins; try again in {int(wait) // 60 + 1} minutes"
             raise Problem(429, detail, headers=headers)
-
-    def failed(self, login: str, address: str) -> None:
-        """Count one failure."""
-        for key, _most in _limits(login, address):
-            self._failed.setdefault(key, []).append(time.monotonic())
-            self._failed.move_to_end(key)
-        while len(self._failed) > MOST_KEYS:
-            self._failed.popitem(last=False)
+        for key, _most in limits:
+            self._tries.setdefault(key, []).append(time.monotonic())
+            self._tries.move_to_end(key)
+        while len(self._tries) > MOST_KEYS:
+            self._tries.popitem(last=False)
 
     def succeeded(self, login: str, address: str) -> None:
-        """Forget this account's failures from this address."""
-        self._failed.pop((login, address), None)
+        """Take the try back, and forget this account's failures from this address."""
+        self._tries.pop((login, address), None)
+        for key in ((login, ""), ("", address)):
+            if tries := self._tries.get(key):
+                tries.pop()
 
     def _wait(self, key: tuple[str, str], most: int) -> float:
         now = time.monotonic()
-        recent = [at for at in self._failed.get(key, ()) if now - at < WINDOW_SECONDS]
-        if key in self._failed:
-            self._failed[key] = recent
+        recent = [at for at in self._tries.get(key, ()) if now - at < WINDOW_SECONDS]
+        if key in self._tries:
+            self._tries[key] = recent
         return WINDOW_SECONDS - (now - recent[-most]) if len(recent) >= most else 0
 
 

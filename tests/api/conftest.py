@@ -26,6 +26,7 @@ from cli.local_secrets import make_local_secrets
 
 PASSWORD = "correct horse battery"
 ORIGIN = "http://localhost:8000"
+NOBODY = "127.0.0.1:1"  # a port of the system's, on which nobody listens
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def settings(fresh_installation: Path, tmp_path: Path) -> Settings:
     """Return the settings of a fresh installation."""
     directory = tmp_path / "state"
     shutil.copytree(fresh_installation, directory)
-    return Settings(state_dir=directory)
+    return Settings(state_dir=directory, temporal_address=NOBODY)
 
 
 @pytest.fixture

@@ -327,6 +327,17 @@ def in_address(request: bytes) -> str:
     return quote(base64.b64encode(request).decode(), safe="")
 
 
+async def test_a_decision_counts_while_temporal_is_away(sign_in, ask, app):
+    card_id, update_id = new_id(), new_id()
+    request = await ask(update_id=update_id)
+    await store_update(app, card_id, update_id, request.subject.person_id)
+    omar = await sign_in("omar", Role.OFFICER)
+
+    answer = await decide(omar, request)
+
+    assert (answer.status_code, answer.json()["state"]) == (201, "approved")
+
+
 # With Temporal
 
 

@@ -7,7 +7,6 @@ from api.app import create_app
 from api.state import opened
 from cardflow.settings import Settings
 from tests.api.conftest import client_of, reasons
-from tests.ports import free_ports
 
 
 async def test_a_process_that_answers_is_alive(anonymous):
@@ -15,9 +14,7 @@ async def test_a_process_that_answers_is_alive(anonymous):
 
 
 async def test_without_temporal_the_api_starts_and_says_what_is_missing(settings: Settings):
-    (nobody,) = free_ports(1)
-    away = settings.model_copy(update={"temporal_address": f"127.0.0.1:{nobody}"})
-    app = create_app(away)
+    app = create_app(settings)
     async with app.router.lifespan_context(app), client_of(app) as client:
         alive, ready = await client.get("/healthz"), await client.get("/readyz")
 

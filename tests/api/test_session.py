@@ -1,5 +1,6 @@
 """Signing in, staying signed in, and leaving."""
 
+import asyncio
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -82,6 +83,26 @@ async def test_guessing_is_stopped_for_the_account_it_was_aimed_at(anonymous, re
     assert stopped.status_code == 429
     assert int(stopped.headers["retry-after"]) > 0
     assert other.status_code == 201
+
+
+async def test_guesses_that_come_at_once_are_counted_all_the_same(anonymous, register):
+    await register("holly")
+    wrong = credentials("holly", "wrong password")
+
+    answers = await asyncio.gather(
+        *(anonymous.post("/api/v1/session", json=wrong) for _ in range(8))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 3
+
+
+async def test_who_knows_the_password_is_not_counted(anonymous, register):
+    await register("holly")
+
+    for _ in range(7):
+        answer = await anonymous.post("/api/v1/session", json=credentials("holly"))
+
+    assert answer.status_code == 201
 
 
 async def test_without_a_sign_in_there_is_nothing_to_see(anonymous):
