@@ -75,21 +75,18 @@ class FreeForm:
         repeat after a crash still finds what is left.
         """
         cka_id = bytes.fromhex(ref.cka_id)
-        if not ref.certificate_sha256 and not ref.spki_sha256:
-            return self._remove_unfinished(cka_id)
+        stored = certificates_under(self._session, cka_id)
         if ref.certificate_sha256:
-            stored = certificates_under(self._session, cka_id)
             self._destroy([i for i, der in stored if sha256_of(der) == ref.certificate_sha256])
+        elif ref.spki_sha256:
+            # A certificate that nobody knows of was written for this key: it must not outlive it.
+            self._destroy([i for i, der in stored if _certifies(der, ref.spki_sha256)])
+        elif not stored:
+            self._remove_keys(cka_id, keep=None)  # of ours, and its making was never reported
         if ref.spki_sha256:
             self._destroy(self._private_keys_with(cka_id, ref.spki_sha256))
             publics = under(self._session, ObjectClass.PUBLIC_KEY, cka_id)
             self._destroy([item for item in publics if _has_spki(item, ref.spki_sha256)])
-        return None
-
-    def _remove_unfinished(self, cka_id: bytes) -> None:
-        """Remove a pair of ours whose making was never reported; one with a certificate stays."""
-        if not certificates_under(self._session, cka_id):
-            self._remove_keys(cka_id, keep=None)
 
     # Keys
 
@@ -191,6 +188,11 @@ def _proven(private: Item, public: PublicKey) -> CardKey | None:
 
 def _has_spki(item: Item, spki: str) -> bool:
     public = public_key_of(item)
+    return public is not None and spki_sha256(public) == spki
+
+
+def _certifies(der: bytes, spki: str) -> bool:
+    public = _public_key_in(der)
     return public is not None and spki_sha256(public) == spki
 
 

@@ -140,11 +140,12 @@ class Desk:
     visits: Visits = field(default_factory=Visits)
     ca: TestCA = field(default_factory=TestCA)
     update: str = field(default_factory=new_id)
+    module: str = ""  # which module the agent loads, when not the reader's own
 
     @property
     def around(self) -> Surroundings:
         return Surroundings(
-            module_path=self.reader.module,
+            module_path=self.module or self.reader.module,
             server="https://cards.example",
             pinentry=str(self.person.program),
             prompt_seconds=20,
