@@ -116,7 +116,8 @@ def _check_signature(certificate: x509.Certificate, signature: str, signed: str)
 
 
 def _part(value: object) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return _base64url(text.encode())
 
 
 def _base64url(data: bytes) -> str:

@@ -425,7 +425,7 @@ class Waiting:
     """Who is waited for, for what, since when and until when."""
 
     party: Party
-    what: str  # one of the words in cardflow.lifecycle.WAITING_WORDS
+    what: str
     lane: str
     since: datetime
     until: datetime

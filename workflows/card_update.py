@@ -66,6 +66,9 @@ class CardUpdate:
         """Return how the update ended; every business outcome is a value."""
         if update.resumed is None:
             await self._open()
+        elif workflow.info().continued_run_id is None:
+            # Only a run of ours that continues as new may bring a state along.
+            raise ApplicationError("a new update cannot begin with a state", type="Refused")
         scribe = asyncio.create_task(self._scribe.run())
         lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
         clock = asyncio.create_task(Clock(self._case).run())

@@ -1,5 +1,6 @@
 """Rejections, cancellation and the deadline: what ends, what stays, what is undone and owed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from cardflow.model import (
@@ -179,6 +180,19 @@ async def test_a_start_that_was_not_signed_by_us_gets_nowhere(world: World) -> N
     await world.open(a_policy())
     await world.until_failed("not signed")
     assert world.records.events == []
+
+
+async def test_a_hand_made_start_cannot_bring_a_state_along(world: World) -> None:
+    await world.open(a_policy(an_entry("logon", F)))
+    await world.visit()
+    view = await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+    await world.act(cancelling(world))
+    await world.handle.result()
+
+    opened = len(world.records.opened)
+    await world.begin(replace(world.update, resumed=view.state))
+    await world.until_failed("cannot begin with a state")
+    assert len(world.records.opened) == opened
 
 
 async def test_after_a_decision_the_document_stands(world: World) -> None:
