@@ -54,7 +54,11 @@ class Pinentry:
         self._page = SecretRoom()
 
     def __enter__(self) -> Self:
-        self._answer(None)
+        try:
+            self._answer(None)
+        except (PinentryFailed, PinentryGone):
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -63,6 +67,9 @@ class Pinentry:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._page.wipe()
         for pipe in (self._input, self._output):
             if pipe is not None:
@@ -114,6 +121,8 @@ class Pinentry:
                 elif start == b"ER":
                     raise PinentryFailed(_error_code(bytes(self._page.bytes[:end])))
                 self._forget(end + 1)
+                if time.monotonic() > self._until:
+                    raise PinentryFailed(TIMED_OUT)  # it talks, and never comes to an answer
         finally:
             self._page.wipe()
 

@@ -49,7 +49,9 @@ class Taken:
     reply: Reply
 
 
-async def take(state: State, card_id: str, action: Action) -> Taken:
+async def take(
+    state: State, card_id: str, action: Action, *, patience: timedelta = PATIENCE
+) -> Taken:
     """Have the update on the card take the action, once; a refusal is Problem 409."""
     await _check_open(state, action)
     entry = await record(state, action)
@@ -58,7 +60,7 @@ async def take(state: State, card_id: str, action: Action) -> Taken:
         raise invalid(HEADER, "this key was used for another request", "use a new key")
     answer = await _kept_answer(state, action.id)
     if answer is None:
-        answer = await _send(state, card_id, entry)
+        answer = await _send(state, card_id, entry, patience)
         await keep_answer(state, answer)
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
@@ -125,10 +127,12 @@ async def _kept_answer(state: State, action_id: str) -> JournalAnswer | None:
         return await answer_to(session, action_id)
 
 
-async def _send(state: State, card_id: str, entry: JournalEntry) -> JournalAnswer:
+async def _send(
+    state: State, card_id: str, entry: JournalEntry, patience: timedelta
+) -> JournalAnswer:
     client = await state.temporal.client()
     try:
-        reply = await _execute(client, card_id, entry)
+        reply = await _execute(client, card_id, entry, patience)
     except WorkflowUpdateFailedError as error:
         return await _refusal(state, entry, _objections(error))
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
@@ -140,10 +144,10 @@ async def _send(state: State, card_id: str, entry: JournalEntry) -> JournalAnswe
     return accepted(peek(entry.token), reply)
 
 
-async def _execute(client: Client, card_id: str, entry: JournalEntry) -> Reply:
+async def _execute(client: Client, card_id: str, entry: JournalEntry, patience: timedelta) -> Reply:
     handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
     return await handle.execute_update(
-        CardUpdate.act, entry.token, id=entry.action_id, rpc_timeout=PATIENCE
+        CardUpdate.act, entry.token, id=entry.action_id, rpc_timeout=patience
     )
 
 

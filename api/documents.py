@@ -16,7 +16,7 @@ from api.form_printing import known_language, print_form
 from api.handing_in import Arrival, hand_in
 from api.idempotency import GivenKey
 from api.paging import Page
-from api.problems import invalid, not_found, problems, refused
+from api.problems import Problem, invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading
 from api.shapes import Id, Out
 from api.state import Everything, State
@@ -26,6 +26,7 @@ from cardflow.db.register_identity import find_person
 from cardflow.db.register_updates import documents_of, find_document, find_update, names_of
 from cardflow.db.tables import Document, Update
 from cardflow.decisions import utc_now
+from cardflow.documents.store import Damaged
 from cardflow.lifecycle import lane_of
 from cardflow.model import (
     Act,
@@ -118,7 +119,7 @@ async def show_form(
     "/updates/{update_id}/lanes/{lane}/documents",
     status_code=201,
     operation_id="hand_in_document",
-    responses=problems(404, 409, 413),
+    responses=problems(400, 404, 409, 413),
     form_limits={"max_files": 1, "max_fields": 5, "max_part_size": 16 * 1024},
 )
 async def hand_in_document(
@@ -211,7 +212,10 @@ async def show_content(
     authorize(caller, Permission.SEE_DOCUMENTS, row)
     if not _is_shown(caller, row, document):
         raise not_found("document")
-    return _download(document, await state.store.get(document.sha256))
+    try:
+        return _download(document, await state.store.get(document.sha256))
+    except Damaged as error:
+        raise Problem(503, str(error), slug="document-damaged") from error
 
 
 async def _looked(state: State, caller: Caller, update_id: str, needed: Permission) -> Looked:

@@ -144,7 +144,7 @@ def _data(
         spki_sha256=lane.spki_sha256,
         policy_name=policy.title or policy.name,
         policy_version=policy.version,
-        requested_at=looked.update.opened_at,
+        requested_at=looked.update.opened_at.replace(microsecond=0),
         contact=policy.contact,
         portal=settings.public_url if in_portal else "",
         certificate=certificate,

@@ -1,8 +1,8 @@
 """Signed actions: what a person did, under a key whose certificate the organisation's root signed.
 
 Pure: a token, the root's public key and nothing else give the action or the reason it is refused.
-A token is a compact JWS (RFC 7515, EdDSA by RFC 8037) with the signing key's certificate in ``x5c``,
-so signing keys rotate without touching open updates.
+A token is a compact JWS (RFC 7515, EdDSA by RFC 8037) with the signing key's certificate in
+``x5c``, so signing keys rotate without touching open updates.
 """
 
 import base64
@@ -66,7 +66,7 @@ def root_hex(root: Ed25519PublicKey) -> str:
 
 
 def read(token: str, root: str) -> Action:
-    """Return the action that ``token`` carries, or raise Refused with the reason it does not count."""
+    """Return the action that ``token`` carries, or raise Refused with why it does not count."""
     if len(token) > MAX_TOKEN or token.count(".") != 2:  # noqa: PLR2004 a compact JWS has three parts
         raise Refused("the action carries no token of this system")
     signed, _, signature = token.rpartition(".")
@@ -148,4 +148,4 @@ def utc_now() -> datetime:
 
 def opening_digest(update: UpdateInput) -> str:
     """Return the digest that an OPEN action binds: everything in the input but the token itself."""
-    return canonical_digest(to_json(replace(update, token="", resumed=None)))  # noqa: S106 no token
+    return canonical_digest(to_json(replace(update, token="", resumed=None)))

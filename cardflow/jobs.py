@@ -67,7 +67,7 @@ OUTCOME_WORDS = {
 class CardJob:
     """What every job says: which card, which visit, and what the PIN prompt shows.
 
-    ``hold_seconds`` > 0 asks the agent to keep the visit's login for one more job of the same visit.
+    ``hold_seconds`` > 0 asks the agent to keep the login for one more job of the same visit.
     ``opens_visit`` is False for such a follow-up: it never prompts, and answers VISIT_OVER instead.
     """
 
@@ -85,7 +85,7 @@ class CardJob:
 
 @dataclass(frozen=True)
 class KeyOrder:
-    """A key pair to have on the card under ``cka_id`` (hex, 20 bytes), and the CSR to make with it."""
+    """A key pair to have on the card under ``cka_id`` (hex, 20 bytes), and its CSR's subject."""
 
     lane: str
     cka_id: str
@@ -122,7 +122,7 @@ class PrepareJob:
 
 @dataclass(frozen=True)
 class WriteJob:
-    """Pay the debts, then have each certificate on the card beside its key, read back and proven."""
+    """Pay the debts, then have each certificate on the card beside its key, proven."""
 
     card: CardJob
     debts: tuple[ObjectRef, ...]

@@ -11,7 +11,6 @@ from cardflow.model import (
     Action,
     DocumentExchange,
     DocumentKind,
-    DocumentRef,
     Kind,
     Lane,
     LaneStage,
@@ -124,7 +123,7 @@ def waiting(update: UpdateInput, state: UpdateState) -> tuple[Waiting, ...]:
     return tuple(
         Waiting(
             *_awaited(update, lane), lane.plan.lane, lane.since or update.opened_at, due_at(update)
-        )  # fmt: skip
+        )
         for lane in lanes
         if lane.stage is not LaneStage.READY or lane.attention
     )

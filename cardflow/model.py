@@ -195,7 +195,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class ObjectRef:
-    """Something on a card, named exactly: CKA_ID (hex) and the SHA-256 of what must be found there."""
+    """Something on a card, named exactly: CKA_ID (hex) and SHA-256 of what must be there."""
 
     cka_id: str
     certificate_sha256: str = ""  # of the DER; empty: no certificate is meant

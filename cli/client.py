@@ -46,8 +46,7 @@ class Problem(CardflowError):
         super().__init__("\n  ".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        said = [str(error) for error in self.errors]
-        more = [line for line in said if line not in self.detail]
+        more = [str(error) for error in self.errors if error.reason not in self.detail]
         return [self.detail, *more, *([f"→ {self.remedy}"] if self.remedy else [])]
 
 

@@ -14,9 +14,11 @@ from rich.table import Table
 
 from cardflow.errors import Refused
 
-console = Console(highlight=False)
+PIPED_WIDTH = 200  # a program, or `less -S`, that reads our tables is not 80 columns wide
+console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 progress_console = Console(stderr=True, highlight=False)
 
+WHOLE = ("id", "serial", "serial_number")  # what people copy stays on one line
 INSTANT_LENGTH = len("2026-01-01T00:00:00")
 
 
@@ -34,7 +36,8 @@ def show_list(items: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
         return console.print("[dim]nothing[/]")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        whole = column.endswith(WHOLE)
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(readable(row.get(column)) for column in columns))
     return console.print(table)

@@ -19,7 +19,7 @@ LANE_COLUMNS = ("lane", "mode", "label", "stage", "since", "reason", "attention"
 WAITING_COLUMNS = ("party", "what", "lane", "since", "until")
 TIMELINE_COLUMNS = ("number", "at", "kind", "lane", "actor", "facts")
 MAIL_COLUMNS = ("subject", "address", "state", "sent_at", "error")
-DOCUMENT_COLUMNS = ("lane", "kind", "direction", "state", "means", "created_at", "sha256", "id")
+DOCUMENT_COLUMNS = ("lane", "kind", "direction", "state", "means", "created_at", "id")
 Several = Annotated[tuple[str, ...], Parameter(negative="")]
 
 

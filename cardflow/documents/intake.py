@@ -99,6 +99,9 @@ async def _examined(data: bytes, limits: Limits) -> Examined:
         said = json.loads(answer)
     except ValueError:
         raise Refused(_KILLED) from None
+    if "fault" in said:
+        msg = f"the examiner of uploads lacks something: {said['fault']}"
+        raise RuntimeError(msg)
     if "failed" in said:
         _log.warning("an upload could not be parsed: %s", said["failed"])
         raise Refused("the file is damaged; scan the form again and upload that")

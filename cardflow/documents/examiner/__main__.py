@@ -24,6 +24,8 @@ def _answer(data: bytes, limits: Limits) -> dict[str, object]:
         return asdict(examine(data, limits))
     except Refused as refused:
         return {"refused": refused.objections}
+    except OSError as error:
+        return {"fault": f"{type(error).__name__}: {error.strerror}"}
     except MemoryError:
         return {"refused": ["the file needs too much memory to be shown; scan it again"]}
     except Exception as error:

@@ -1,5 +1,6 @@
 """Files that are also something else: what one program shows is not what another would open."""
 
+import codecs
 import io
 import re
 import zipfile
@@ -12,6 +13,7 @@ _ARCHIVES = {
     "a cabinet archive": b"MSCF\0\0\0\0",
 }
 _PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|svg|iframe|\?php)[\s>/]", re.I)
+codecs.lookup("cp437")  # zipfile's; a confined process can load nothing
 _SNIFFED = 4096  # more than browsers look at before they decide what a file is
 
 

@@ -4,7 +4,7 @@ import io
 import struct
 import warnings
 
-from PIL import Image, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin
+from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
 from cardflow.documents.examiner import Examined, Limits
 from cardflow.documents.examiner.codes import codes_on
@@ -12,10 +12,11 @@ from cardflow.errors import Refused
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
-_LOADED_EARLY = (JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin)
+_LOADED_EARLY = (MpoImagePlugin, TiffImagePlugin)  # a confined process can load nothing
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length, ITU T.81 B.1.1.3
 _END, _SCAN = 0xD9, 0xDA
 
+Image.preinit()
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
@@ -43,6 +44,8 @@ def _decoded(data: bytes, limits: Limits) -> Image.Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise _too_large(limits) from None
     except (OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
+        if getattr(error, "errno", None):
+            raise  # the system's no, not Pillow's
         raise damaged("picture") from error
 
 

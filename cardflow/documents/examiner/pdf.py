@@ -45,6 +45,16 @@ _LARGEST = 8_000_000  # pixels that a page is rendered to, whatever its paper si
 _NODES_PER_OBJECT = 20
 
 
+def _find_chance() -> None:
+    """Have qpdf open the system's source of chance, which it wants before it reads some files."""
+    pdf = pikepdf.new()
+    pdf.Root.X = pikepdf.String("x")
+    pdf.save(io.BytesIO(), encryption=pikepdf.Encryption(owner="", user="", R=4))
+
+
+_find_chance()  # at once: a confined process could not open it
+
+
 def examine_pdf(data: bytes, limits: Limits) -> Examined:
     """Return what is in a PDF whose every page was rendered and in which nothing acts."""
     _refuse_unless_ended(data)
@@ -73,7 +83,7 @@ def _refuse_unless_ended(data: bytes) -> None:
 def _opened(data: bytes) -> pikepdf.Pdf:
     try:
         # Repairing would show us another document than the one that others see.
-        pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False)
+        pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, inherit_page_attributes=False)
     except pikepdf.PasswordError:
         raise _encrypted() from None
     except pikepdf.PdfError as error:
@@ -91,16 +101,20 @@ def _refuse_by_size(pdf: pikepdf.Pdf, limits: Limits) -> None:
     if len(pdf.objects) > limits.max_objects:
         raise _too_complex()
     try:
-        pages = max(int(pdf.Root.Pages.Count), len(pdf.pages))
+        _refuse_by_pages(int(pdf.Root.Pages.Count), limits)
+        _refuse_by_pages(len(pdf.pages), limits)
     except (AttributeError, TypeError, ValueError, pikepdf.PdfError) as error:
         raise damaged("PDF") from error
+    if len(pdf.pages) == 0:
+        raise Refused("the PDF has no page; scan the form again and upload that")
+
+
+def _refuse_by_pages(pages: int, limits: Limits) -> None:
     if pages > limits.max_pages:
         raise Refused(
             f"the PDF has {pages} pages, and at most {limits.max_pages} are accepted;"
             " upload only the signed form"
         )
-    if len(pdf.pages) == 0:
-        raise Refused("the PDF has no page; scan the form again and upload that")
 
 
 def _too_complex() -> Refused:

@@ -1,21 +1,26 @@
 """An office: both doors, the real worker, CA and Temporal, people who sign in, one card."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI
+from sqlalchemy import update
+from sqlmodel import col
 from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_agent_app, create_app
 from api.state import State, opened
-from cardflow.db.tables import Card, PolicyVersion
+from cardflow.db.tables import Card, Person, PolicyVersion
 from cardflow.decisions import utc_now
 from cardflow.jobs import Job, JobResult, Outcome
 from cardflow.model import CardState, Role, new_id
@@ -31,30 +36,25 @@ API = "/api/v1"
 
 
 @pytest.fixture(scope="session")
-async def fresh_office(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with secrets, a CA and a database, to be copied by each test."""
-    directory = tmp_path_factory.mktemp("office")
-    await prepare(Settings(state_dir=directory))
-    return directory
-
-
-@pytest.fixture
 async def catcher() -> AsyncIterator[Catcher]:
     """A mail relay that takes everything."""
     async with running(Catcher()) as catcher:
         yield catcher
 
 
-@pytest.fixture
-def settings(fresh_office: Path, tmp_path: Path, catcher: Catcher) -> Settings:
-    """Return the settings of a fresh office."""
-    directory = tmp_path / "state"
-    shutil.copytree(fresh_office, directory)
-    queue = f"cardflow-{new_id()}"
-    return Settings(state_dir=directory, smtp_port=catcher.port, temporal_task_queue=queue)
+@pytest.fixture(scope="session")
+async def settings(tmp_path_factory: pytest.TempPathFactory, catcher: Catcher) -> Settings:
+    """Return the settings of one installation for all tests; each brings its own people."""
+    settings = Settings(
+        state_dir=tmp_path_factory.mktemp("office"),
+        smtp_port=catcher.port,
+        temporal_task_queue=f"cardflow-{new_id()}",
+    )
+    await prepare(settings)
+    return settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def app(settings: Settings, temporal_env: WorkflowEnvironment) -> AsyncIterator[FastAPI]:
     """Yield the people's door, running, with the real worker behind it."""
     app = create_app(settings, lambda given: opened(given, temporal_env.client))
@@ -66,9 +66,9 @@ async def app(settings: Settings, temporal_env: WorkflowEnvironment) -> AsyncIte
         ca.close()
 
 
-@pytest.fixture
-async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
-    """Yield a client at the agent door."""
+@pytest.fixture(scope="session")
+async def door(app: FastAPI) -> AsyncIterator[FastAPI]:
+    """Yield the agent door, running."""
 
     @asynccontextmanager
     async def shared(_settings: Settings) -> AsyncIterator[State]:
@@ -76,11 +76,7 @@ async def door(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
     agent_app = create_agent_app(app.state.cardflow.settings, shared)
     async with agent_app.router.lifespan_context(agent_app):
-        transport = httpx2.ASGITransport(app=agent_app)
-        async with httpx2.AsyncClient(
-            transport=transport, base_url="https://localhost:8443", timeout=60
-        ) as client:
-            yield client
+        yield agent_app
 
 
 @dataclass
@@ -125,14 +121,12 @@ class Office:
         """The API's own state."""
         return self.app.state.cardflow
 
-    async def policy(self, *profiles: str, name: str = "test", **keys: Any) -> None:
-        """Put the card under a new version of a policy; a profile is 'name mode key=value ...'."""
+    async def policy(self, *profiles: str, **keys: Any) -> None:
+        """Put the card under a new policy; a profile is 'name mode key=value ...'."""
+        name = f"test-{new_id()}"
         text = policy_toml(name, profiles, keys)
         async with transaction(self.state.sessions) as session:
-            version = len(await rows(session, PolicyVersion)) + 1
-            session.add(
-                PolicyVersion(name=name, version=version, document=text, created_at=utc_now())
-            )
+            session.add(PolicyVersion(name=name, version=1, document=text, created_at=utc_now()))
             card = await session.get_one(Card, self.card_id)
             card.policy_name = name
 
@@ -245,11 +239,21 @@ class Office:
         return await (who or self.holder).post(f"{API}/updates/{update_id}/{what}", json=body)
 
 
-async def rows(session: Any, table: type[Any]) -> list[Any]:
-    """Return every row of a table."""
-    from sqlalchemy import select
-
-    return list((await session.scalars(select(table))).all())
+def a_certificate(subject: str) -> str:
+    """Return a certificate that somebody else issued, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name.from_rfc4514_string(subject)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(utc_now())
+        .not_valid_after(utc_now() + timedelta(days=90))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 def policy_toml(name: str, profiles: tuple[str, ...], keys: dict[str, Any]) -> str:
@@ -269,19 +273,40 @@ def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
 
 
+@dataclass
+class Entrance:
+    """Lets people in under logins of this test's own."""
+
+    sign_in: SignIn
+    test: str = field(default_factory=lambda: new_id()[-12:])
+
+    async def __call__(self, name: str, *roles: Role, **changes: Any) -> httpx2.AsyncClient:
+        """Return a client that is signed in as a new person of this name."""
+        return await self.sign_in(f"{name}-{self.test}", *roles, name=name.title(), **changes)
+
+
 @pytest.fixture
-async def office(app: FastAPI, door: httpx2.AsyncClient, sign_in: SignIn) -> AsyncIterator[Office]:
+async def let_in(app: FastAPI, sign_in: SignIn) -> AsyncIterator[Entrance]:
+    """Yield what registers a person and returns a client; afterwards these people have left.
+
+    Else every later document would be announced to the operators of every earlier test.
+    """
+    entrance = Entrance(sign_in)
+    yield entrance
+    async with transaction(app.state.cardflow.sessions) as session:
+        ours = col(Person.login).endswith(entrance.test)
+        await session.execute(update(Person).where(ours).values(active=False))
+
+
+@pytest.fixture
+async def office(app: FastAPI, door: FastAPI, let_in: Entrance) -> AsyncIterator[Office]:
     """Yield an office whose holder has a card in the reader of an enrolled workstation."""
-    holder = await sign_in("holly", Role.HOLDER, upn="holly@example.org", organization="Example")
-    operator = await sign_in("olga", Role.OPERATOR)
-    workstation = Workstation(door)
-    await workstation.enrol((await holder.post(f"{API}/agents/codes", json={})).json()["code"])
-    (agent,) = (await holder.get(f"{API}/agents")).json()["items"]
-    path = f"{API}/agents/{agent['id']}/confirm"
-    await holder.post(path, json={"words": agent["words"]})
+    holder = await let_in("holly", Role.HOLDER, upn="holly@example.org", organization="Example")
+    operator = await let_in("olga", Role.OPERATOR)
+    serial = new_id().replace("-", "")[-16:]
     card = Card(
         id=new_id(),
-        token_serial="5f3a9c01d2e4b678",
+        token_serial=serial,
         token_label="Holly's card",
         holder_id=holder.headers["X-Person"],
         state=CardState.ASSIGNED,
@@ -289,11 +314,24 @@ async def office(app: FastAPI, door: httpx2.AsyncClient, sign_in: SignIn) -> Asy
     )
     async with transaction(app.state.cardflow.sessions) as session:
         session.add(card)
-    desk = Desk(workstation, SoftCard(card.token_serial, "Holly's card"))
-    await workstation.report(desk.card.report())
-    office = Office(app, holder, operator, desk, card.id)
-    await office.policy("tls-client none")
-    working = asyncio.create_task(desk.run())
-    yield office
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=door), base_url="https://localhost:8443", timeout=60
+    ) as client:
+        desk = Desk(await enrolled(client, holder), SoftCard(serial, "Holly's card"))
+        await desk.workstation.report(desk.card.report())
+        office = Office(app, holder, operator, desk, card.id)
+        await office.policy("tls-client none")
+        working = asyncio.create_task(desk.run())
+        yield office
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+async def enrolled(client: httpx2.AsyncClient, person: httpx2.AsyncClient) -> Workstation:
+    """Return a workstation that its person has enrolled and confirmed."""
+    workstation = Workstation(client)
+    await workstation.enrol((await person.post(f"{API}/agents/codes", json={})).json()["code"])
+    (agent,) = (await person.get(f"{API}/agents")).json()["items"]
+    path = f"{API}/agents/{agent['id']}/confirm"
+    await person.post(path, json={"words": agent["words"]})
+    return workstation

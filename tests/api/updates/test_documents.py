@@ -1,0 +1,282 @@
+"""Forms and documents: printed the same each time, examined before they count, served as files."""
+
+import asyncio
+import hashlib
+
+import pytest
+from sqlalchemy import func, select
+
+from cardflow.db.tables import Document, JournalEntry
+from cardflow.model import Role, new_id
+from cardflow.sql import transaction
+from tests.api.conftest import reasons
+from tests.api.updates.conftest import API
+
+pytestmark = pytest.mark.temporal
+LANE = "tls-client"
+
+
+@pytest.fixture
+async def waiting(office) -> str:
+    """Return an update that waits for its request form."""
+    await office.policy("tls-client R precheck=true")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+    return update_id
+
+
+async def count(office, table, update_id) -> int:
+    async with transaction(office.state.reads) as session:
+        mine = select(func.count()).select_from(table).where(table.update_id == update_id)
+        return await session.scalar(mine)
+
+
+async def documents(who, update_id) -> list[dict]:
+    return (await who.get(f"{API}/updates/{update_id}/documents")).json()["items"]
+
+
+# Printing
+
+
+async def test_a_form_is_the_same_bytes_each_time_for_everybody(office, waiting):
+    first = await office.form(waiting, LANE)
+    again = await office.operator.get(f"{API}/updates/{waiting}/lanes/{LANE}/form")
+
+    assert first.content == again.content
+    assert first.content.startswith(b"%PDF-")
+    (issued,) = await documents(office.holder, waiting)
+    assert issued["sha256"] == hashlib.sha256(first.content).hexdigest()
+
+
+async def test_two_who_print_at_once_get_the_same_form(office, waiting):
+    forms = await asyncio.gather(*(office.form(waiting, LANE) for _ in range(4)))
+
+    assert {answer.status_code for answer in forms} == {200}
+    assert len({answer.content for answer in forms}) == 1
+    assert len(await documents(office.holder, waiting)) == 1
+
+
+async def test_a_form_in_another_language_carries_the_same_code(office, waiting):
+    english = await office.form(waiting, LANE)
+    german = await office.form(waiting, LANE, language="de")
+
+    assert german.content != english.content
+    for content in (english.content, german.content):
+        answer = await office.upload(waiting, LANE, content)
+        assert answer.json()["findings"]["qr"] == "matches"
+
+
+async def test_a_form_in_a_language_that_nobody_wrote_is_refused(office, waiting):
+    assert (await office.form(waiting, LANE, language="xx")).status_code == 422
+
+
+async def test_a_form_is_there_after_the_update_too(office, waiting):
+    printed = await office.form(waiting, LANE)
+    await office.act(waiting, "cancel", reason="enough")
+    await office.until_stage(waiting, "cancelled")
+
+    assert (await office.form(waiting, LANE)).content == printed.content
+
+
+async def test_no_form_is_printed_where_none_is_awaited(office):
+    update_id = await office.opened(office.operator)
+
+    answer = await office.form(update_id, LANE)
+
+    assert reasons(answer) == ["no form is awaited here now"]
+    assert (await office.form(update_id, "no-such")).status_code == 404
+
+
+# Handing in
+
+
+async def test_a_document_counts_and_can_be_fetched_byte_by_byte(office, waiting):
+    printed = (await office.form(waiting, LANE)).content
+
+    answer = await office.upload(waiting, LANE, printed)
+
+    assert answer.status_code == 201
+    told = answer.json()
+    assert (told["kind"], told["file_name"], told["size"]) == (
+        "request_form",
+        "scan.pdf",
+        len(printed),
+    )
+    file = await office.operator.get(f"{API}/documents/{told['id']}/content")
+    assert file.content == printed
+    assert file.headers["content-type"] == "application/pdf"
+    assert file.headers["content-disposition"].startswith("attachment; filename=")
+    assert file.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert file.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_repeated_upload_is_one_document(office, waiting):
+    printed = (await office.form(waiting, LANE)).content
+
+    first = await office.upload(waiting, LANE, printed, key="scan")
+    again = await office.upload(waiting, LANE, printed, key="scan")
+    other = await office.upload(waiting, LANE, b"%PDF-another", key="scan")
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["id"] == again.json()["id"]
+    assert other.status_code == 422
+    received = [d for d in await documents(office.holder, waiting) if d["direction"] == "received"]
+    assert len(received) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"MZ not a picture", "upload a PDF"),
+        (b"%PDF-1.7 cut off", ""),
+        (b"<html><script>alert(1)</script></html>", ""),
+    ],
+)
+async def test_what_is_no_scan_is_refused_and_leaves_nothing(office, waiting, content, reason):
+    journal = await count(office, JournalEntry, waiting)
+
+    answer = await office.upload(waiting, LANE, content)
+
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:cardflow:problem:document-refused"
+    error = answer.json()["errors"][0]
+    assert error["field"] == "file"
+    assert reason in f"{error['reason']}; {error['remedy']}"
+    assert await count(office, JournalEntry, waiting) == journal
+    assert await count(office, Document, waiting) == 0
+
+
+async def test_the_form_of_another_update_is_recognised_and_refused(office, waiting):
+    other_form = (await office.form(waiting, LANE)).content
+    await office.act(waiting, "cancel", reason="enough")
+    await office.until_stage(waiting, "cancelled")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+
+    answer = await office.upload(update_id, LANE, other_form)
+
+    assert answer.status_code == 422
+    assert "belongs to another card update" in answer.json()["detail"]
+
+
+async def test_more_than_the_upload_limit_is_refused_while_it_comes(office, waiting):
+    limit = office.state.settings.upload_limit_bytes
+
+    answer = await office.upload(waiting, LANE, b"%PDF-" + b"0" * (limit + 128 * 1024))
+
+    assert answer.status_code == 413
+
+
+async def test_two_files_at_once_are_refused(office, waiting):
+    path = f"{API}/updates/{waiting}/lanes/{LANE}/documents"
+    parts = [("file", ("a.pdf", b"%PDF-")), ("file", ("b.pdf", b"%PDF-"))]
+
+    assert (await office.holder.post(path, files=parts)).status_code == 400
+
+
+async def test_a_document_that_nobody_awaits_is_refused(office):
+    update_id = await office.opened(office.operator)
+
+    answer = await office.upload(update_id, LANE, b"%PDF-")
+
+    assert reasons(answer) == ["no document is awaited here now"]
+
+
+async def test_holders_do_not_record_paper_and_operators_say_how_it_came(office, waiting):
+    printed = (await office.form(waiting, LANE)).content
+
+    by_holder = await office.upload(waiting, LANE, printed, means="post")
+    with_note = await office.upload(waiting, LANE, printed, note="it is signed")
+    without_file = await office.upload(waiting, LANE, None, note="x", means="portal")
+    without_means = await office.upload(waiting, LANE, printed, who=office.operator)
+    without_both = await office.upload(waiting, LANE, None, who=office.operator, means="post")
+
+    assert by_holder.json()["errors"][0]["field"] == "means"
+    assert with_note.json()["errors"][0]["field"] == "note"
+    assert without_file.status_code == 422
+    assert reasons(without_means) == ["say by which means the document came"]
+    assert without_both.json()["errors"][0]["field"] == "file"
+
+
+async def test_where_documents_stay_outside_nothing_is_uploaded(office):
+    await office.policy("tls-client R", document_exchange="outside")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+
+    answer = await office.upload(update_id, LANE, (await office.form(update_id, LANE)).content)
+
+    assert reasons(answer) == ["documents are not uploaded here; Ask the service desk."]
+
+
+# Taking back
+
+
+async def test_a_document_under_check_can_be_taken_back(office, waiting):
+    document = await office.sign(waiting, LANE)
+    path = f"{API}/updates/{waiting}/lanes/{LANE}/documents"
+
+    wrong = await office.holder.delete(f"{path}/{new_id()}")
+    by_operator = await office.operator.delete(f"{path}/{document['id']}")
+    answer = await office.holder.delete(f"{path}/{document['id']}")
+    again = await office.holder.delete(f"{path}/{document['id']}")
+
+    assert reasons(wrong) == ["this document is not under check"]
+    assert reasons(by_operator) == ["the document was handed in by somebody else"]
+    assert answer.status_code == 204
+    assert again.status_code == 409
+    await office.until_lane(waiting, "awaiting_request_form")
+
+
+async def test_a_policy_can_forbid_taking_back(office):
+    await office.policy("tls-client R precheck=true", permissions={"delete_documents": False})
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+    document = await office.sign(update_id, LANE)
+
+    path = f"{API}/updates/{update_id}/lanes/{LANE}/documents/{document['id']}"
+
+    assert reasons(await office.holder.delete(path)) == [
+        "the policy does not let holders take documents back"
+    ]
+
+
+# Looking
+
+
+async def test_officers_see_request_forms_and_auditors_everything(office, let_in):
+    officer, auditor = await let_in("otto", Role.OFFICER), await let_in("aude", Role.AUDITOR)
+    stranger = await let_in("stan", Role.HOLDER)
+    await office.policy("tls-client RF")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+    request = await office.sign(update_id, LANE)
+    await office.until_lane(update_id, "awaiting_certificate_form")
+    form = await office.sign(update_id, LANE)
+
+    def content(who, document):
+        return who.get(f"{API}/documents/{document['id']}/content")
+
+    kinds = {d["kind"] for d in await documents(officer, update_id)}
+    assert kinds == {"request_form"}
+    assert (await content(officer, request)).status_code == 200
+    assert (await content(officer, form)).status_code == 404
+    path = f"{API}/updates/{update_id}/lanes/{LANE}/form"
+    assert (await officer.get(path)).status_code == 404
+    assert len(await documents(auditor, update_id)) == 4
+    assert (await content(auditor, form)).status_code == 200
+    assert (await content(stranger, form)).status_code == 404
+    assert (await content(auditor, {"id": new_id()})).status_code == 404
+
+
+async def test_a_document_that_was_changed_on_disk_is_not_served(office, waiting):
+    document = await office.sign(waiting, LANE)
+    directory = office.state.settings.document_dir
+    path = directory / document["sha256"][:2] / document["sha256"]
+    path.chmod(0o600)
+    path.write_bytes(b"changed")
+
+    answer = await office.operator.get(f"{API}/documents/{document['id']}/content")
+
+    assert answer.status_code == 503
+    assert "restore it from a backup" in answer.json()["detail"]
