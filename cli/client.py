@@ -46,7 +46,11 @@ class Problem(CardflowError):
         super().__init__("\n  ".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        more = [str(error) for error in self.errors if error.reason not in self.detail]
+        more = [
+            str(error) if error.reason not in self.detail else error.remedy
+            for error in self.errors
+            if error.reason not in self.detail or error.remedy
+        ]
         return [self.detail, *more, *([f"→ {self.remedy}"] if self.remedy else [])]
 
 

@@ -167,3 +167,13 @@ def test_a_record_without_a_file_is_a_form_too(server: Server, api: Api) -> None
     api.upload("/updates/u/lanes/l/documents", None, {"means": "post", "note": "by letter"})
 
     assert server.came[0][2]["Content-Type"].startswith("multipart/form-data")
+
+
+def test_a_reason_is_not_said_twice_but_its_remedy_is_kept(server: Server, api: Api) -> None:
+    error = {"field": "file", "reason": "it is no PDF", "remedy": "scan it as PDF"}
+    server.answers = [(422, {"detail": "file: it is no PDF", "errors": [error]})]
+
+    with pytest.raises(Problem) as caught:
+        api.post("/x", {})
+
+    assert str(caught.value) == "file: it is no PDF\n  scan it as PDF"
