@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest -q
+PYTEST := $(PYTHON) -m pytest -q -n 2 --dist loadgroup
 FAST := not (softhsm or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
@@ -28,13 +28,13 @@ run: setup ## Start everything and stay up; Ctrl-C stops it, starting again goes
 	@$(PYTHON) -m cli up
 
 test: setup-tests ## All tests but the slow ones
-	@$(PYTEST) -n 2 --dist loadgroup -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 test-fast: setup ## Tests that need no real component
 	@$(PYTEST) -m "$(FAST)"
 
 test-all: setup-tests ## Every test
-	@$(PYTEST) -n 2 --dist loadgroup
+	@$(PYTEST)
 
 check: setup ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m ruff format --check .
