@@ -19,7 +19,6 @@ from cli.demo_card import BADGE_ID
 from cli.demo_state import DemoState
 from cli.programs import Ran, expect, run
 
-SAID = 70  # characters of a program's words that the table shows
 KINDS = ("Certificate", "Private Key", "Public Key")
 
 
@@ -139,8 +138,8 @@ class Witness:
     def _verified(self, exhibit: Exhibit, *check: str) -> str:
         ran = run("openssl", *check)
         if not ran.succeeded:
-            raise Failed(f"{exhibit.lane}: {first_line(ran)}")
-        return first_line(ran)
+            raise Failed(f"{exhibit.lane}: {ran.telling}")
+        return ran.telling
 
     # The CA
 
@@ -149,10 +148,10 @@ class Witness:
         for exhibit in self._case.new:
             ran = self._verify(self._pem(exhibit))
             if not ran.succeeded:
-                raise Failed(f"{exhibit.lane}: {first_line(ran)}")
+                raise Failed(f"{exhibit.lane}: {ran.telling}")
         refused = self._verify(self._old_pem())
         if refused.succeeded or "certificate revoked" not in refused.text:
-            raise Failed(f"the replaced certificate passes: {first_line(refused)}")
+            raise Failed(f"the replaced certificate passes: {refused.telling}")
         return f"{len(self._case.new)} OK; replaced: certificate revoked"
 
     def _verify(self, certificate: Path) -> Ran:
@@ -175,10 +174,10 @@ class Witness:
         where = ("-url", url.text.strip())
         ran = run("openssl", "ocsp", *asked, *trust, *where)
         if not ran.succeeded or "Response verify OK" not in ran.text:
-            raise Failed(first_line(ran))
+            raise Failed(ran.telling)
         said = [line.rpartition(": ")[2].strip() for line in ran.output.decode().splitlines()]
         if not said or said[0] != wanted:
-            raise Failed(first_line(ran))
+            raise Failed(ran.telling)
         return ", ".join(said)
 
     # Files and processes
@@ -266,13 +265,6 @@ def objects_by_id(listing: str) -> dict[str, list[str]]:
 def sha256sum(file: Path) -> str:
     """Return the file's digest as `sha256sum` prints it."""
     return expect(run("sha256sum", str(file))).text.split()[0]
-
-
-def first_line(ran: Ran) -> str:
-    """Return the most telling line that a program said."""
-    lines = [line.strip() for line in ran.text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
-    return [*telling, *lines, f"exit code {ran.code}"][0][:SAID]
 
 
 def table_of(proofs: list[Proof]) -> Table:

@@ -49,6 +49,11 @@ class DemoState:
         return DemoCard(self.directory / "card", CARD_LABEL)
 
     @property
+    def prompts(self) -> Path:
+        """What the PIN prompt showed; its PINs are not in there."""
+        return self.card.pin_file.with_name("prompts.txt")
+
+    @property
     def agent_dir(self) -> Path:
         return self.directory / "agent"
 

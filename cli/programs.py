@@ -25,6 +25,13 @@ class Ran:
         return self.output.decode(errors="replace") + self.errors
 
     @property
+    def telling(self) -> str:
+        """The one line that says most."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        errors = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
+        return next(iter([*errors, *reversed(lines)]), f"it ended with {self.code}")
+
+    @property
     def succeeded(self) -> bool:
         return self.code == 0
 
@@ -49,8 +56,8 @@ def run(*command: str, environment: Mapping[str, str] | None = None, given: byte
 
 
 def expect(ran: Ran) -> Ran:
-    """Return the program's end if it was a success, else refuse with its last words."""
+    """Return the program's end if it was a success, else refuse with what it said."""
     if not ran.succeeded:
-        words = ran.text.strip().splitlines() or ["it said nothing"]
-        raise Refused(f"{' '.join(ran.command[:2])} failed ({ran.code}): {words[-1]}")
+        program = ran.command[0].rpartition("/")[2]
+        raise Refused(f"{program} failed ({ran.code}): {ran.telling}")
     return ran

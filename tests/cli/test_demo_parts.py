@@ -76,8 +76,8 @@ def test_a_directory_that_is_no_demo_is_not_wiped(tmp_path: Path) -> None:
     assert (tmp_path / "precious").exists()
 
 
-def test_a_program_that_fails_is_told_by_its_last_words() -> None:
-    with pytest.raises(Refused, match=r"sh -c failed \(3\): no room"):
+def test_a_program_that_fails_is_told_by_what_it_said() -> None:
+    with pytest.raises(Refused, match=r"sh failed \(3\): no room"):
         expect(run("sh", "-c", "echo no room >&2; exit 3"))
 
 
