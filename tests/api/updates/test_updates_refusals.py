@@ -1,23 +1,29 @@
 """Every no that a person can meet on the way, in words that say what is wrong."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, update
+from temporalio.service import RPCError
 
 from api.actions import record, take
-from api.authorize import Caller
+from api.authorize import Caller, Grant, Scope
 from api.idempotency import id_for
+from api.opening import Wish, open_update
+from api.planning import case_of, opening_by, plan_update
 from cardflow.db.tables import Agent, Card, JournalAnswer, JournalEntry, Person
 from cardflow.decisions import peek, utc_now
 from cardflow.errors import Unavailable
 from cardflow.jobs import Outcome
 from cardflow.model import Act, Action, CardState, Role, new_id
+from cardflow.policy import Selection
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API, a_certificate
 from tests.api.workstation import SoftCard
+from worker import build_ca, build_worker
 from workflows.card_update import CardUpdate, workflow_id
 
 pytestmark = pytest.mark.temporal
@@ -434,17 +440,52 @@ async def test_a_word_that_was_journalled_and_never_sent_is_sent_by_its_repeat(o
     assert await cancellations(office, update_id) == 1
 
 
-async def test_a_word_that_got_no_answer_in_time_is_kept_and_counts_once(office):
-    update_id = await waiting_update(office)
-    action = cancelling(office, update_id, key="k")
+async def test_a_word_that_nobody_answered_is_kept_and_counts_when_the_worker_is_back(office):
+    queue = f"cardflow-{new_id()}"
+    settings = office.state.settings.model_copy(update={"temporal_task_queue": queue})
+    state = replace(office.state, settings=settings)
+    wish = await a_wish(office)
+    opening = asyncio.create_task(open_update(state, wish))
+    await until_started(office)
+    action = cancelling(office, wish.update_id, key="k")
 
     with pytest.raises(Unavailable, match="what you said is kept"):
-        await take(office.state, office.card_id, action, patience=timedelta(milliseconds=1))
-    answer = await cancel_with_key(office, update_id, "k")
+        await take(state, office.card_id, action, patience=timedelta(seconds=0.5))
+    ca = build_ca(settings, state.engine)
+    async with build_worker(await state.temporal.client(), settings, state.engine, ca):
+        await opening
+        answer = await cancel_with_key(office, wish.update_id, "k")
+        await office.until_stage(wish.update_id, "cancelled")
+    ca.close()
 
     assert answer.status_code == 200
-    await office.until_stage(update_id, "cancelled")
-    assert await cancellations(office, update_id) == 1
+    assert await cancellations(office, wish.update_id) == 1
+
+
+async def a_wish(office) -> Wish:
+    """Return what an operator's request to open an update comes to."""
+    person_id = office.operator.headers["X-Person"]
+    caller = Caller(person_id, "olga", "Olga", frozenset({Role.OPERATOR}), "en")
+    grant = Grant(Role.OPERATOR, Scope.ANY)
+    async with transaction(office.state.reads) as session:
+        case = await case_of(session, await card_of(office))
+    update_id, opening = new_id(), opening_by(caller, grant, case)
+    plan = plan_update(
+        case, office.state.profiles, Selection(), update_id=update_id, opening=opening
+    )
+    return Wish(caller, grant, case, plan, update_id)
+
+
+async def until_started(office) -> None:
+    client = await office.state.temporal.client()
+    for _ in range(200):
+        try:
+            await client.get_workflow_handle(workflow_id(office.card_id)).describe()
+        except RPCError:
+            await asyncio.sleep(0.02)
+        else:
+            return
+    raise AssertionError("the workflow was never started")
 
 
 def cancelling(office, update_id, *, key) -> Action:
