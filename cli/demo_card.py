@@ -61,7 +61,7 @@ class DemoCard:
         (self.directory / "tokens").mkdir(parents=True)
         text = CONFIGURATION.format(tokens=self.directory.absolute() / "tokens")
         self.configuration.write_text(text)
-        write_secret(self.pin_file, f"{secrets.randbelow(10**6):06d}".encode())
+        write_secret(self.pin_file, f"{secrets.randbelow(10**12):012d}".encode())
         so = ("--so-pin", "env:SO_PIN")
         self._initialise("--slot-index", "0", "--init-token", "--label", self.label, *so)
         named = ("--token-label", self.label)
