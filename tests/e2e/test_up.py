@@ -14,9 +14,10 @@ import pytest
 
 from cardflow.settings import Settings, load_settings, setting_name
 from cli.processes import ROOT, accepts
+from cli.up import prepare
 from tests.ports import free_ports
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.e2e
 START_SECONDS, STOP_SECONDS = 40, 10
 
 
@@ -113,6 +114,7 @@ async def test_everything_answers_once_and_a_signal_ends_it_in_order(settings: S
 async def test_it_starts_again_on_the_same_state_and_ends_when_a_program_dies(
     settings: Settings,
 ) -> None:
+    await prepare(settings)
     secrets = settings.codec_key_file.read_bytes()
 
     async with up(settings) as process:
