@@ -29,6 +29,7 @@ from api import (
     work,
 )
 from api.description import describe
+from api.docs_page import show_description
 from api.observing import Observed
 from api.problems import install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
@@ -53,6 +54,7 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     _include(app, documents.router, PREFIX, limit=uploads)
     _include(app, pki.router)
     _include(app, health.router)
+    show_description(app)
     app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
     _frame(app, https=settings.public_url.startswith("https:"))
     return app

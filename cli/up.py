@@ -148,7 +148,7 @@ def addresses(settings: Settings) -> str:
     """Return where everything is, one line each."""
     return "\n".join(
         (
-            f"API              {settings.public_url}/api/v1 (documented at /docs)",
+            f"API              {settings.public_url}/api/v1 (documented at /docs/)",
             f"Agent door       {settings.door_url}",
             f"Mails            http://localhost:{settings.catcher_port}",
             f"Temporal         http://localhost:{settings.temporal_ui_port}",
