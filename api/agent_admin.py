@@ -15,6 +15,7 @@ from api.shapes import Id, In, Line, Out
 from cardflow.db import audit
 from cardflow.db.register_agents import FRESH, find_agent, forget_presence, list_agents
 from cardflow.db.register_identity import find_person
+from cardflow.db.register_updates import names_of
 from cardflow.db.tables import Agent, EnrolmentCode
 from cardflow.decisions import utc_now
 from cardflow.enrolment import code_id, code_key, new_code
@@ -32,6 +33,7 @@ class AgentOut(Out):
 
     id: str
     person_id: str
+    person: str = ""  # their name
     words: str
     host: str
     system: str
@@ -75,7 +77,8 @@ async def show_agents(
         after=paging.after("agents"),
         limit=paging.limit + 1,
     )
-    return page("agents", rows, paging, lambda row: row.id, _shown)
+    names = await names_of(session, {row.person_id for row in rows})
+    return page("agents", rows, paging, lambda row: row.id, lambda row: _shown(row, names))
 
 
 @router.post("/codes", status_code=201, operation_id="make_enrolment_code", responses=problems(404))
@@ -115,7 +118,7 @@ async def confirm_agent(
     if agent.state == "pending":
         agent.state, agent.confirmed_at = "confirmed", utc_now()
         await _remember(session, caller, "agent_confirmed", {"agent_id": agent.id})
-    return _shown(agent)
+    return _shown(agent, await names_of(session, {agent.person_id}))
 
 
 @router.post("/{agent_id}/revoke", operation_id="revoke_agent", responses=problems(404))
@@ -126,7 +129,7 @@ async def revoke_agent(agent_id: Id, caller: Keeper, session: Transaction) -> Ag
         agent.state, agent.revoked_at = "revoked", utc_now()
         await forget_presence(session, agent.id)
         await _remember(session, caller, "agent_revoked", {"agent_id": agent.id})
-    return _shown(agent)
+    return _shown(agent, await names_of(session, {agent.person_id}))
 
 
 async def _agent(session: AsyncSession, caller: Caller, agent_id: str) -> Agent:
@@ -137,10 +140,12 @@ async def _agent(session: AsyncSession, caller: Caller, agent_id: str) -> Agent:
     return agent
 
 
-def _shown(agent: Agent) -> AgentOut:
+def _shown(agent: Agent, names: dict[str, str]) -> AgentOut:
     shown = AgentOut.model_validate(agent)
     fresh = agent.seen_at is not None and utc_now() - agent.seen_at < FRESH
-    return shown.model_copy(update={"connected": fresh and agent.state == "confirmed"})
+    shown.connected = fresh and agent.state == "confirmed"
+    shown.person = names.get(agent.person_id, "")
+    return shown
 
 
 async def _remember(

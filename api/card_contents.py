@@ -85,6 +85,7 @@ def _on_card(one: _Found, not_ours: set[str]) -> CertificateOnCard:
         has_key=has_key,
         profile=known.profile if known else "",
         key_type=facts.key_type,
+        revoked=known is not None and known.state == "revoked",
     )
 
 

@@ -45,6 +45,7 @@ class CertificateOut(Out):
     not_before: datetime
     not_after: datetime
     expired: bool
+    revoked: bool
     has_key: bool
     profile: str
     key_type: str
@@ -166,6 +167,7 @@ def _certificate(found: CertificateOnCard) -> CertificateOut:
         not_before=found.not_before,
         not_after=found.not_after,
         expired=found.not_after <= utc_now(),
+        revoked=found.revoked,
         has_key=found.has_key,
         profile=found.profile,
         key_type=found.key_type,

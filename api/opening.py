@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.actions import PATIENCE, Taken, accepted, keep_answer, record, take, told
 from api.authorize import Caller, Grant
@@ -31,6 +31,7 @@ from cardflow.model import (
     Role,
     Stage,
     UpdateInput,
+    UpdateView,
     Visit,
 )
 from cardflow.sql import transaction
@@ -107,6 +108,24 @@ async def _visit(state: State, wish: Wish, visit: Visit) -> Taken:
 async def _start(state: State, wish: Wish) -> None:
     update, action = await _journalled(state, wish)
     client = await state.temporal.client()
+    for _ in range(LOOKS):
+        if await _is_started(state, client, update):
+            break
+        open_one = await _open_one(client, update.card_id)
+        if open_one is not None and open_one.update_id == update.update_id:
+            break
+        if open_one is not None and not open_one.state.ended:
+            await _refuse(state, action)
+        await asyncio.sleep(PAUSE)  # the last update is over and about to close
+    else:
+        raise Unavailable("the card's last update is just being closed; try again in a moment")
+    await _until_on_record(state, client, update)
+    reply = Reply(Stage.PREPARING, "the update is open", action.id)
+    await keep_answer(state, accepted(action, reply))
+
+
+async def _is_started(state: State, client: Client, update: UpdateInput) -> bool:
+    """Start the update's workflow; False while another one holds the card's workflow id."""
     try:
         await client.start_workflow(
             CardUpdate.run,
@@ -119,10 +138,30 @@ async def _start(state: State, wish: Wish) -> None:
             rpc_timeout=PATIENCE,
         )
     except WorkflowAlreadyStartedError:
-        await _see_that_it_is_ours(state, client, update, action)
-    await _until_on_record(state, client, update)
-    reply = Reply(Stage.PREPARING, "the update is open", action.id)
-    await keep_answer(state, accepted(action, reply))
+        return False
+    return True
+
+
+async def _open_one(client: Client, card_id: str) -> UpdateView | None:
+    """Return the state of the update that has the card now; None when it has just gone."""
+    handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
+    try:
+        return await handle.query(CardUpdate.view, rpc_timeout=PATIENCE)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+async def _refuse(state: State, action: Action) -> None:
+    answer = JournalAnswer(
+        action_id=action.id,
+        accepted=False,
+        answer=json.dumps([ALREADY_OPEN]),
+        recorded_at=utc_now(),
+    )
+    await keep_answer(state, answer)
+    raise refused([ALREADY_OPEN])
 
 
 async def _journalled(state: State, wish: Wish) -> tuple[UpdateInput, Action]:
@@ -165,23 +204,6 @@ def _input(state: State, wish: Wish) -> UpdateInput:
         decision_root=state.keys.decision_root,
         debts=case.debts,
     )
-
-
-async def _see_that_it_is_ours(
-    state: State, client: Client, update: UpdateInput, action: Action
-) -> None:
-    handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(update.card_id))
-    open_one = await handle.query(CardUpdate.view, rpc_timeout=PATIENCE)
-    if open_one.update_id == update.update_id:
-        return
-    answer = JournalAnswer(
-        action_id=action.id,
-        accepted=False,
-        answer=json.dumps([ALREADY_OPEN]),
-        recorded_at=utc_now(),
-    )
-    await keep_answer(state, answer)
-    raise refused([ALREADY_OPEN])
 
 
 async def _until_on_record(state: State, client: Client, update: UpdateInput) -> None:

@@ -224,6 +224,7 @@ class CertificateOnCard:
     has_key: bool
     profile: str = ""
     key_type: str = ""
+    revoked: bool = False
 
 
 # One update

@@ -170,7 +170,10 @@ def why_due(
     current = [c for c in situation.on_card if _is_managed(c, entry.profile)]
     if not current:
         return "not on the card yet"
-    newest = max(current, key=lambda c: c.not_after)
+    good = [c for c in current if not c.revoked]
+    if not good:
+        return "revoked"
+    newest = max(good, key=lambda c: c.not_after)
     if newest.not_after <= situation.now:
         return f"expired on {newest.not_after:%Y-%m-%d}"
     if newest.not_after <= situation.now + timedelta(days=policy.renew_before_days):

@@ -50,6 +50,8 @@ def plan(*certificates, policy=POLICY, **selection):
         ([on_card("logon", 30)], "expires on 2026-02-01"),
         ([on_card("logon", 400, key_type="RSA-2048")], "the policy now asks for P-256 keys"),
         ([on_card("logon", -9), on_card("logon", 5)], "expires on 2026-01-07"),
+        ([on_card("logon", 400, revoked=True)], "revoked"),
+        ([on_card("logon", 400, revoked=True), on_card("logon", 5)], "expires on 2026-01-07"),
         ([on_card("mail", 400)], "not on the card yet"),
         ([on_card("logon", 9, kind=CertificateKind.TRACKED)], "not on the card yet"),
     ],

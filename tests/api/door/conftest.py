@@ -1,19 +1,20 @@
 """The agent door as a real server on loopback, beside the people's door, over one database."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlmodel import SQLModel
 from temporalio.testing import WorkflowEnvironment
 
 from api.app import create_agent_app, create_app
 from api.state import State, opened
-from cardflow.model import Role
+from cardflow.model import Role, new_id
 from cardflow.settings import Settings
 from tests.api.conftest import SignIn
 from tests.api.workstation import Workstation
@@ -21,13 +22,19 @@ from tests.api.workstation import Workstation
 Enrol = Callable[..., Awaitable[Workstation]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def settings(fresh_installation: Path) -> Settings:
+    """Return the settings of one installation for all tests; each brings its own people."""
+    directory = fresh_installation.with_name("door")
+    shutil.copytree(fresh_installation, directory)
+    return Settings(state_dir=directory)
+
+
+@pytest.fixture(scope="session")
 async def app(settings: Settings, temporal_env: WorkflowEnvironment) -> AsyncIterator[FastAPI]:
     """Yield the people's door, running, with a real Temporal server behind it."""
     app = create_app(settings, lambda given: opened(given, temporal_env.client))
     async with app.router.lifespan_context(app):
-        async with app.state.cardflow.engine.begin() as connection:
-            await connection.run_sync(SQLModel.metadata.create_all)
         yield app
 
 
@@ -49,7 +56,7 @@ async def serving(app: FastAPI) -> AsyncIterator[str]:
         await running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def door(app: FastAPI) -> AsyncIterator[str]:
     """Yield the address of the agent door."""
 
@@ -77,9 +84,19 @@ async def enter(door: str) -> AsyncIterator[Callable[[], Workstation]]:
 
 
 @pytest.fixture
-async def holder(sign_in: SignIn) -> httpx2.AsyncClient:
+def let_in(sign_in: SignIn) -> SignIn:
+    """Return what lets people in under logins of this test's own."""
+
+    async def enter(name: str, *roles: Role) -> httpx2.AsyncClient:
+        return await sign_in(f"{name}-{new_id()}", *roles)
+
+    return enter
+
+
+@pytest.fixture
+async def holder(let_in: SignIn) -> httpx2.AsyncClient:
     """Return a holder who is signed in."""
-    return await sign_in("holly", Role.HOLDER)
+    return await let_in("holly", Role.HOLDER)
 
 
 @pytest.fixture

@@ -4,11 +4,18 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from cardflow.db.tables import AuditEntry, EnrolmentCode
 from cardflow.decisions import utc_now
-from cardflow.enrolment import EnrolmentAnswer, answer_proof, code_key, fingerprint_words, new_code
+from cardflow.enrolment import (
+    EnrolmentAnswer,
+    answer_proof,
+    code_id,
+    code_key,
+    fingerprint_words,
+    new_code,
+)
 from cardflow.model import Role
 from cardflow.sql import transaction
 
@@ -83,9 +90,8 @@ async def test_a_code_serves_one_workstation(holder, enter):
 async def test_a_code_that_is_15_minutes_old_is_over(app, holder, enter):
     code = await code_of(holder)
     async with transaction(app.state.cardflow.sessions) as session:
-        await session.execute(
-            update(EnrolmentCode).values(expires_at=utc_now() - timedelta(seconds=1))
-        )
+        row = await session.get_one(EnrolmentCode, code_id(code))
+        row.expires_at = utc_now() - timedelta(seconds=1)
 
     assert (await enter().enrol(code)).status_code == 403
 
@@ -133,10 +139,10 @@ async def test_an_agent_that_is_too_old_is_told_to_update(holder, enter):
     assert "update the agent" in answer.json()["detail"]
 
 
-async def test_a_holder_sees_and_ends_only_their_own_agents(holder, enter, sign_in):
+async def test_a_holder_sees_and_ends_only_their_own_agents(holder, enter, let_in):
     workstation = enter()
     await workstation.enrol(await code_of(holder))
-    other = await sign_in("otto", Role.HOLDER)
+    other = await let_in("otto", Role.HOLDER)
     path = f"/api/v1/agents/{workstation.agent_id}"
 
     assert (await other.get("/api/v1/agents")).json()["items"] == []
@@ -149,9 +155,9 @@ async def test_a_holder_sees_and_ends_only_their_own_agents(holder, enter, sign_
 
 
 async def test_an_administrator_makes_a_code_for_somebody_and_ends_their_agent(
-    app, holder, enter, sign_in
+    app, holder, enter, let_in
 ):
-    admin = await sign_in("ada", Role.ADMIN)
+    admin = await let_in("ada", Role.ADMIN)
     person_id = holder.headers["X-Person"]
     code = (await admin.post("/api/v1/agents/codes", json={"person_id": person_id})).json()["code"]
     workstation = enter()

@@ -213,6 +213,28 @@ async def test_a_third_party_certificate_is_registered_and_kept(office):
     assert contents["third_party"] == []
 
 
+async def test_a_revoked_certificate_is_due_for_replacement(office, let_in):
+    officer = await let_in("otto", Role.OFFICER)
+    await office.until_stage(await office.opened(), "completed")
+    contents = await contents_of(office)
+    (old,) = contents["managed"]
+
+    path = f"{API}/ca/certificates/{old['serial_number']}/revoke"
+    answer = await officer.post(path, json={"reason": "keyCompromise"})
+
+    assert answer.is_success, answer.text
+    contents = await contents_of(office)
+    assert contents["managed"][0]["revoked"]
+    assert contents["update_due"] == [{"profile": "tls-client", "why": "revoked"}]
+    await office.until_stage(await office.opened(), "completed")
+    (new,) = (await contents_of(office))["managed"]
+    assert new["serial_number"] != old["serial_number"]
+
+
+async def contents_of(office):
+    return (await office.holder.get(f"{API}/cards/{office.card_id}/contents")).json()
+
+
 async def until_mailed(office, update_id, kind):
     """Return the holder's mails once one of this kind is among them."""
     for _ in range(200):
