@@ -190,15 +190,15 @@ class EmbeddedCA:
     # The worker's housekeeping
 
     async def maintain(self) -> list[str]:
-        """Finish what a crash left half done, renew OCSP signer and CRL; return what was done."""
+        """Renew OCSP signer and CRL, finish what a crash left half done; return what was done."""
         done = []
-        for request_id in await self._issuance.unfinished():
-            await self._issuance.release(request_id, _now())
-            done.append(f"signed for {request_id}, where signing was broken off")
         if await self._responder.renew_if_due(self._issuance, _now()):
             done.append("renewed the OCSP signer")
         if await self._revocations.publish_if_due(_now()):
             done.append("published a CRL")
+        for request_id in await self._issuance.unfinished():
+            await self._issuance.release(request_id, _now())
+            done.append(f"signed for {request_id}, where signing was broken off")
         return done
 
 

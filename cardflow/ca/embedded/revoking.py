@@ -19,7 +19,7 @@ from cardflow.sql import Sessions, transaction
 RENEW_AFTER = timedelta(hours=6)
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # RFC 5280 3.3 asks for one CRL after the expiry
 KEPT_CRLS = 10
-TRIES = 5
+TRIES = 10
 
 
 class Revocations:
