@@ -1,4 +1,4 @@
-"""One CA is made per session; every test gets a copy of it with a database of its own."""
+"""One CA is made per session; every test gets a copy of it, database included."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -13,15 +13,26 @@ from tests.ca.making import Home
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Return a CA that nobody issues from."""
+    """Return a CA that was only just made: no CRL, no OCSP signer, no database."""
     return Home(tmp_path_factory.mktemp("made")).make()
 
 
+@pytest.fixture(scope="session")
+async def maintained(made: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a CA that the worker has maintained once, with its database."""
+    home = Home(shutil.copytree(made.path, tmp_path_factory.mktemp("maintained") / "home"))
+    engine = await home.engine()
+    ca = home.ca(engine)
+    await ca.maintain()
+    ca.close()
+    await engine.dispose()
+    return home
+
+
 @pytest.fixture
-def home(made: Home, tmp_path: Path) -> Home:
-    """Return a CA of the test's own."""
-    shutil.copytree(made.path, tmp_path / "home")
-    return Home(tmp_path / "home")
+def home(maintained: Home, tmp_path: Path) -> Home:
+    """Return a maintained CA of the test's own."""
+    return Home(shutil.copytree(maintained.path, tmp_path / "home"))
 
 
 @pytest.fixture
@@ -34,9 +45,8 @@ async def engine(home: Home) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def ca(home: Home, engine: AsyncEngine) -> AsyncIterator[EmbeddedCA]:
-    """Yield the CA as the worker opens it, with CRL and OCSP signer."""
+    """Yield the CA as the worker opens it."""
     ca = home.ca(engine)
-    await ca.maintain()
     yield ca
     ca.close()
 

@@ -4,6 +4,7 @@ import base64
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import lcm
 
 from cryptography import x509
@@ -263,6 +264,11 @@ class Hostile:
     name: str
     make: Callable[[], str]
     refused: str = ""
+
+    @cache  # noqa: B019 the table lives as long as the run
+    def csr(self) -> str:
+        """Return the CSR, made once because some take a second."""
+        return self.make()
 
 
 UNREADABLE = "cannot be read"

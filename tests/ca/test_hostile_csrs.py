@@ -20,7 +20,7 @@ def test_the_table_is_long_enough():
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_dangerous_csr_is_refused_for_a_named_reason(ca, engine, case):
-    request = a_request(csr_pem=case.make())
+    request = a_request(csr_pem=case.csr())
     with pytest.raises(Refused, match=case.refused):
         await ca.submit(request)
     assert await ca.issued_certificates() == []
@@ -28,7 +28,7 @@ async def test_a_dangerous_csr_is_refused_for_a_named_reason(ca, engine, case):
 
 @pytest.mark.parametrize("case", HARMLESS)
 async def test_a_csrs_wishes_leave_no_trace(ca, case):
-    request = a_request(csr_pem=case.make())
+    request = a_request(csr_pem=case.csr())
     answer = await ca.submit(request)
     assert isinstance(answer, Issued)
     found = certificate_objections(
@@ -50,13 +50,13 @@ async def test_the_cas_own_key_is_not_certified(ca, home):
 
 def test_all_objections_come_at_once():
     weak = next(case for case in HOSTILE if case.name == "RSA-512")
-    found = csr_objections(weak.make(), None)
+    found = csr_objections(weak.csr(), None)
     assert len(found) >= 2
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_no_objection_repeats_what_the_csr_says(case):
-    csr_pem = case.make()
+    csr_pem = case.csr()
     body = [line for line in csr_pem.splitlines() if len(line) > 40]
     text = " ".join(csr_objections(csr_pem, None))
     assert not any(line in text for line in body)

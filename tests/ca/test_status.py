@@ -1,6 +1,7 @@
 """Revocation lists and OCSP replies say what was recorded, at once."""
 
 import hashlib
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from cardflow.ca.tables import CaCertificate, CaCrl
 from cardflow.errors import Refused, Unavailable
 from cardflow.sql import sessions_of, transaction
 from cardflow.x509 import facts_of_certificate, load_certificate
-from tests.ca.making import issue, now
+from tests.ca.making import Home, issue, now
 
 GOOD, REVOKED, UNKNOWN = (ocsp.OCSPCertStatus[word] for word in ("GOOD", "REVOKED", "UNKNOWN"))
 
@@ -51,6 +52,17 @@ async def asked(ca, pem, *, nonce: bytes = b"", algorithm=None) -> bytes:
 async def reply(ca, request: bytes) -> ocsp.OCSPResponse:
     """Return the CA's reply."""
     return ocsp.load_der_ocsp_response(await ca.ocsp_response(request))
+
+
+@pytest.fixture
+async def fresh(made, tmp_path):
+    """Yield a CA that was only just made."""
+    home = Home(shutil.copytree(made.path, tmp_path / "fresh"))
+    engine = await home.engine()
+    ca = home.ca(engine, signs=False)
+    yield ca
+    ca.close()
+    await engine.dispose()
 
 
 # CRLs
@@ -128,9 +140,9 @@ async def test_only_the_newest_crls_are_kept(ca, engine):
     assert numbers == list(range(4, 14))
 
 
-async def test_before_the_first_crl_there_is_none(desk):
+async def test_before_the_first_crl_there_is_none(fresh):
     with pytest.raises(Unavailable, match="no CRL yet"):
-        await desk.crl_der()
+        await fresh.crl_der()
 
 
 @pytest.mark.parametrize("word", ["", "xyz", "-"])
@@ -237,8 +249,8 @@ async def test_without_a_signer_there_is_no_reply(desk, ca, home):
 # Health
 
 
-async def test_a_ca_that_was_never_maintained_says_what_is_missing(desk):
-    found = "; ".join(await desk.health())
+async def test_a_ca_that_was_never_maintained_says_what_is_missing(fresh):
+    found = "; ".join(await fresh.health())
     assert "no CRL yet" in found
     assert "no OCSP signer" in found
 
