@@ -79,7 +79,7 @@ def saved(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 def noisy(image: Image.Image, share: float) -> Image.Image:
     """Return the image through a bad scanner."""
-    grain = random.Random(1).randbytes(image.width * image.height)  # noqa: S311 noise
+    grain = random.Random(1).randbytes(image.width * image.height)  # noqa: S311  # noqa: S311 noise
     return Image.blend(image, Image.frombytes("L", image.size, grain), share)
 
 

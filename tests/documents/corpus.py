@@ -41,6 +41,10 @@ class Case:
 # What people send
 
 
+def unchanged(pdf: pikepdf.Pdf) -> None:
+    pass
+
+
 def turned(degrees: float, dpi: int = 200) -> Image.Image:
     return page(dpi).rotate(degrees, Image.Resampling.BICUBIC, expand=True, fillcolor=WHITE)
 
@@ -133,13 +137,22 @@ GOOD = [
 
 # Other kinds of files
 
+
+def zipped(comment: bytes = b"") -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("hidden.txt", "hidden")
+        archive.comment = comment
+    return file.getvalue()
+
+
 OTHER_KINDS = [
     Case("nothing", lambda: b"", "empty"),
     Case("a text", lambda: b"I sign.", "neither PDF nor PNG nor JPEG"),
     Case("an SVG drawing", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a drawing"),
     Case("an SVG drawing after a BOM", lambda: b"\xef\xbb\xbf\n<?xml version='1.0'?>", "a drawing"),
     Case("a web page", lambda: b"<!DOCTYPE html><p>signed", "web page"),
-    Case("an office document", lambda: zipped(), "office document: save it as PDF"),  # noqa: PLW0108 defined below
+    Case("an office document", zipped, "office document: save it as PDF"),  # noqa: PLW0108 defined below
     Case("an old office document", lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save it as PDF"),
     Case("an iPhone photo", lambda: b"\0\0\0\x18ftypheic\0\0\0\0", "'most compatible'"),
     Case("a video", lambda: b"\0\0\0\x18ftypmp42\0\0\0\0", "video"),
@@ -153,14 +166,6 @@ OTHER_KINDS = [
 ]
 
 # Broken files, and files that are two things
-
-
-def zipped(comment: bytes = b"") -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("hidden.txt", "hidden")
-        archive.comment = comment
-    return file.getvalue()
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
