@@ -131,8 +131,8 @@ class Pinentry:
         while (end := self._page.bytes.find(b"\n", 0, self._page.length)) < 0:
             if self._output is None or self._page.length == ROOM:
                 raise PinentryGone("the pinentry does not speak Assuan")
-            wait = max(0.0, self._until - time.monotonic())
-            if not select.select([self._output], [], [], wait)[0]:
+            wait = self._until - time.monotonic()
+            if wait <= 0 or not select.select([self._output], [], [], wait)[0]:
                 raise PinentryFailed(TIMED_OUT)
             if not self._page.receive(self._output.fileno()):
                 raise PinentryGone("the pinentry has ended")

@@ -63,6 +63,14 @@ class UpdateRun:
         """Return the update once it stands at one of the stages."""
         return self.until(lambda view: view["stage"] in stages)
 
+    def until_lane(self, name: str, stage: LaneStage) -> View:
+        """Return the lane once it stands at ``stage``."""
+
+        def lane(view: View) -> View:
+            return next(lane for lane in view["lanes"] if lane["lane"] == name)
+
+        return lane(self.until(lambda view: lane(view)["stage"] == stage))
+
     def until_visit_ends(self) -> View:
         """Return the update after the visit that runs now."""
         return self.until(lambda view: not _is_visited(view) or view["stage"] in ENDED)
@@ -96,6 +104,14 @@ class UpdateRun:
         """The next visit has begun."""
         answer: View = self._holder.post(f"/updates/{self.update_id}/continue")
         return answer
+
+    def clear(self, reason: str) -> View:
+        """Everything of ours is being revoked and removed from the card."""
+        serial = self._holder.get(f"/cards/{self.card_id}")["token_serial"]
+        body = {"reason": reason, "confirm": serial}
+        opened: View = self._holder.post(f"/cards/{self.card_id}/clear", body)
+        self.update_id = str(opened["id"])
+        return opened
 
     def form(self, lane: str) -> bytes:
         """Return the form that the lane waits for, as PDF."""

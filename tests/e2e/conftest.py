@@ -1,0 +1,83 @@
+"""The demo's stage for end-to-end tests: one card, as its holder has one, for a whole session."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+from cli.demo_card import BADGE_ID
+from cli.demo_people import ADMIN, Cast
+from cli.demo_proofs import objects_by_id
+from cli.demo_setup import Scene, beside, card_of, set_stage, start_agent, started
+from cli.demo_state import fresh
+from cli.demo_steps import UpdateRun
+from cli.demo_story import Story
+from cli.processes import Supervisor
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Running:
+    """The stage while everything runs."""
+
+    scene: Scene
+    supervisor: Supervisor
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Return what the blocking work returns, unless a program ends meanwhile."""
+        return await beside(self.supervisor, work)
+
+
+@pytest.fixture(scope="session")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """Yield the stage, set: nothing runs yet."""
+    state = fresh(tmp_path_factory.mktemp("demo") / "state")
+    scene = Scene(state, Cast(state), Story())
+    await set_stage(scene)
+    yield scene
+    scene.cast.close()
+
+
+@pytest.fixture(scope="session")
+async def running(scene: Scene) -> AsyncIterator[Running]:
+    """Yield the stage with everything running, the agent too."""
+    async with started(scene) as supervisor:
+        await start_agent(scene, supervisor)
+        yield Running(scene, supervisor)
+
+
+def policy(name: str, *profiles: tuple[str, str, str], **options: str) -> str:
+    """Return a policy with these (profile, mode, key type), as TOML."""
+    head = [f'name = "{name}"', 'title = "A test"', 'contact = "Ask."']
+    head += [f'{key} = "{value}"' for key, value in options.items()]
+    for profile, mode, key_type in profiles:
+        head += ["[[profiles]]", f'profile = "{profile}"']
+        head += [f'mode = "{mode}"', f'key_type = "{key_type}"']
+    return "\n".join(head)
+
+
+def under(scene: Scene, toml: str) -> UpdateRun:
+    """The card follows this policy; return a new run on it."""
+    admin, card = scene.cast.api(ADMIN), card_of(scene)
+    version = admin.post_text("/policies", toml, "application/toml")
+    admin.patch(f"/cards/{card['id']}", {"policy_name": version["name"]})
+    return UpdateRun(scene.cast, card["id"])
+
+
+def on_card(scene: Scene) -> dict[str, list[str]]:
+    """Return the kinds of objects under each CKA_ID, by pkcs11-tool, but for the third party's."""
+    found = objects_by_id(scene.state.card.objects())
+    found.pop(BADGE_ID)
+    return found
+
+
+def managed(run: UpdateRun, *profiles: str) -> dict[str, dict[str, Any]]:
+    """Return our certificates by profile, once the card is seen to carry exactly these."""
+
+    def is_settled(contents: dict[str, Any]) -> bool:
+        seen = sorted(one["profile"] for one in contents["managed"])
+        return seen == sorted(profiles) and not contents["missing"]
+
+    return {one["profile"]: one for one in run.contents(is_settled)["managed"]}

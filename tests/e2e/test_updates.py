@@ -1,0 +1,229 @@
+"""Whole card updates, one mode or mishap each, on the product's own processes and one card.
+
+What a test leaves on the card is what the next one finds there, as in life; each says by its policy
+what it wants there, so that every test also runs alone.
+"""
+
+import pytest
+
+from cardflow.model import LaneStage, Means, Stage, Verdict
+from cli.client import Problem
+from cli.demo_card import BADGE_ID
+from cli.demo_people import HOLDER, OFFICERS, OPERATOR
+from cli.demo_proofs import KINDS
+from cli.demo_setup import Scene
+from cli.demo_steps import Turns, UpdateRun
+from tests.e2e.conftest import Running, managed, on_card, policy, under
+
+pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.xdist_group("demo")]
+TLS = ("tls-client", "none", "P-256")
+LOGON = ("smart-card-logon", "R", "RSA-2048")
+SIGNING = ("smime-signing", "F", "P-256")
+
+
+def bring_to(scene: Scene, *profiles: str) -> None:
+    """The card carries exactly these profiles, each from an update without forms."""
+    wanted = [(profile, "none", "P-256") for profile in profiles]
+    run = under(scene, policy("start", *wanted))
+    if not run.plan()["plan"]["objections"]:
+        run.open()
+        Turns(run).until_ready(at=(Stage.COMPLETED,))
+    managed(run, *profiles)
+
+
+def whole_pairs(scene: Scene) -> int:
+    """Return how many whole pairs of ours are on the card; there must be nothing else."""
+    found = on_card(scene)
+    assert {tuple(sorted(kinds)) for kinds in found.values()} <= {tuple(sorted(KINDS))}
+    return len(found)
+
+
+async def test_mode_none_is_one_visit_with_one_pin(running: Running) -> None:
+    scene = running.scene
+
+    def update() -> tuple[UpdateRun, int]:
+        run = under(scene, policy("only-web", TLS))
+        prompts = scene.state.prompts.read_text().count("Code: ")
+        run.open()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "tls-client")
+        return run, scene.state.prompts.read_text().count("Code: ") - prompts
+
+    run, prompts = await running.do(update)
+
+    assert prompts == 1
+    assert whole_pairs(scene) == 1
+    assert [lane["label"] for lane in run.view()["lanes"]] == ["Valid, on card"]
+
+
+async def test_mode_r_waits_for_the_form_and_the_officer(running: Running) -> None:
+    def update() -> UpdateRun:
+        run = under(running.scene, policy("logon", LOGON, TLS))
+        run.open()
+        run.until_stage(Stage.PENDING)
+        assert Turns(run).until_ready()["stage"] == Stage.READY
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "smart-card-logon", "tls-client")
+        return run
+
+    run = await running.do(update)
+
+    kinds = [
+        event["kind"] for event in run.cast.api(HOLDER).items(f"/updates/{run.update_id}/timeline")
+    ]
+    assert kinds.count("document_received") == 1
+    assert kinds.index("document_received") < kinds.index("certificate_issued")
+
+
+async def test_mode_f_issues_first_and_writes_after_the_form(running: Running) -> None:
+    def update() -> UpdateRun:
+        run = under(running.scene, policy("signing", SIGNING))
+        run.open()
+        lane = run.until_lane("smime-signing", LaneStage.AWAITING_CERTIFICATE_FORM)
+        assert lane["label"] == "Valid"
+        assert (
+            Turns(run, send_back={"smime-signing": "sign in ink"}).until_ready()["stage"]
+            == Stage.READY
+        )
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "smime-signing")
+        return run
+
+    run = await running.do(update)
+
+    kinds = [
+        event["kind"] for event in run.cast.api(HOLDER).items(f"/updates/{run.update_id}/timeline")
+    ]
+    assert kinds.index("certificate_issued") < kinds.index("document_rejected")
+    assert kinds.count("document_received") == 2
+    assert whole_pairs(running.scene) == 1
+
+
+async def test_documents_outside_the_portal_are_recorded_by_an_operator(running: Running) -> None:
+    def update() -> tuple[Problem, UpdateRun]:
+        toml = policy("by-post", ("smime-signing", "F", "P-384"), document_exchange="outside")
+        run = under(running.scene, toml)
+        run.open()
+        run.until_lane("smime-signing", LaneStage.AWAITING_CERTIFICATE_FORM)
+        with pytest.raises(Problem) as caught:
+            run.sign("smime-signing")
+        path = f"/updates/{run.update_id}/lanes/smime-signing/documents"
+        record = {"means": Means.POST.value, "note": "letter of 3 May"}
+        run.cast.api(OPERATOR).upload(path, None, record)
+        run.decide("smime-signing", Verdict.APPROVE)
+        run.until_stage(Stage.READY)
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "smime-signing")
+        return caught.value, run
+
+    refused, run = await running.do(update)
+
+    assert "not uploaded here" in refused.detail
+    assert run.lanes()["smime-signing"]["document"]["means"] == Means.POST
+
+
+async def test_the_ca_s_no_ends_one_lane_and_the_others_go_on(running: Running) -> None:
+    def update() -> UpdateRun:
+        bring_to(running.scene, "tls-client")
+        run = under(running.scene, policy("two", LOGON, ("tls-client", "none", "P-384")))
+        run.open()
+        run.until_stage(Stage.PENDING)
+        Turns(run, refuse_at_ca={"smart-card-logon": "not in this department"}).until_ready()
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "tls-client")
+        return run
+
+    run = await running.do(update)
+
+    lanes = run.lanes()
+    assert lanes["smart-card-logon"]["stage"] == LaneStage.CA_REJECTED
+    assert "not in this department" in lanes["smart-card-logon"]["reason"]
+    assert lanes["tls-client"]["stage"] == LaneStage.WRITTEN
+    assert run.contents()["update_due"]
+    assert whole_pairs(running.scene) == 1
+
+
+async def test_with_every_lane_rejected_the_update_ends_and_the_card_is_as_before(
+    running: Running,
+) -> None:
+    def update() -> tuple[UpdateRun, dict[str, list[str]]]:
+        bring_to(running.scene, "tls-client")
+        before = on_card(running.scene)
+        run = under(running.scene, policy("logon-too", TLS, LOGON))
+        run.open()
+        run.until_stage(Stage.PENDING)
+        Turns(run, refuse_at_ca={"smart-card-logon": "no"}).until_ready()
+        return run, before
+
+    run, before = await running.do(update)
+
+    assert run.view()["stage"] == Stage.REJECTED
+    assert before.items() <= on_card(running.scene).items()
+
+
+async def test_a_cancelled_update_can_be_begun_anew_at_once_and_leaves_nothing(
+    running: Running,
+) -> None:
+    def update() -> tuple[UpdateRun, UpdateRun]:
+        bring_to(running.scene, "tls-client")
+        run = under(running.scene, policy("signing-too", TLS, SIGNING))
+        run.open()
+        lane = run.until_lane("smime-signing", LaneStage.AWAITING_CERTIFICATE_FORM)
+        issued = lane["serial_number"]
+        run.cancel("changed my mind")
+        run.until_stage(Stage.CANCELLED)
+        again = UpdateRun(run.cast, run.card_id)
+        again.open()
+        again.until_stage(Stage.PENDING)
+        Turns(again).until_ready()
+        again.continue_()
+        again.until_stage(Stage.COMPLETED)
+        managed(again, "tls-client", "smime-signing")
+        revoked = run.cast.api(OFFICERS[0]).items("/ca/certificates", serial_number=issued)
+        assert [one["state"] for one in revoked] == ["revoked"]
+        return run, again
+
+    run, again = await running.do(update)
+
+    assert run.update_id != again.update_id
+    assert whole_pairs(running.scene) == 2
+
+
+async def test_a_second_update_is_refused_while_one_is_open(running: Running) -> None:
+    def update() -> Problem:
+        bring_to(running.scene, "tls-client")
+        run = under(running.scene, policy("signing-again", TLS, SIGNING))
+        run.open()
+        run.until_stage(Stage.PENDING)
+        with pytest.raises(Problem) as caught:
+            UpdateRun(run.cast, run.card_id).open()
+        run.cancel("enough seen")
+        run.until_stage(Stage.CANCELLED)
+        return caught.value
+
+    refused = await running.do(update)
+
+    assert refused.status == 409
+    assert "already open" in refused.detail
+
+
+async def test_clearing_takes_everything_of_ours_and_nothing_else(running: Running) -> None:
+    def clear() -> UpdateRun:
+        bring_to(running.scene, "tls-client")
+        run = under(running.scene, policy("start", TLS))
+        run.clear("the card is handed on")
+        run.until_stage(Stage.COMPLETED)
+        managed(run)
+        return run
+
+    badge = running.scene.state.card.certificate(BADGE_ID)
+    run = await running.do(clear)
+
+    assert on_card(running.scene) == {}
+    assert running.scene.state.card.certificate(BADGE_ID) == badge
+    seen = run.contents()
+    assert [one["cka_id"] for one in (*seen["tracked"], *seen["third_party"])] == [BADGE_ID]
