@@ -152,7 +152,7 @@ OTHER_KINDS = [
     Case("an SVG drawing", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "a drawing"),
     Case("an SVG drawing after a BOM", lambda: b"\xef\xbb\xbf\n<?xml version='1.0'?>", "a drawing"),
     Case("a web page", lambda: b"<!DOCTYPE html><p>signed", "web page"),
-    Case("an office document", zipped, "office document: save it as PDF"),  # noqa: PLW0108 defined below
+    Case("an office document", zipped, "office document: save it as PDF"),
     Case("an old office document", lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save it as PDF"),
     Case("an iPhone photo", lambda: b"\0\0\0\x18ftypheic\0\0\0\0", "'most compatible'"),
     Case("a video", lambda: b"\0\0\0\x18ftypmp42\0\0\0\0", "video"),
