@@ -83,6 +83,42 @@ def a_request(profile: str = AUTOMATIC, **changes: Any) -> CertificateRequest:
     return replace(request, **changes)
 
 
+class KeyBetween(ec.EllipticCurvePrivateKey):
+    """Stands between the CA and its key; a subclass does something of its own when it signs."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
+        self._key = key
+
+    def sign(self, data, signature_algorithm):
+        return self._key.sign(data, signature_algorithm)
+
+    def public_key(self):
+        return self._key.public_key()
+
+    @property
+    def curve(self):
+        return self._key.curve
+
+    @property
+    def key_size(self):
+        return self._key.key_size
+
+    def exchange(self, algorithm, peer_public_key):
+        raise NotImplementedError
+
+    def private_numbers(self):
+        raise NotImplementedError
+
+    def private_bytes(self, encoding, format, encryption_algorithm):
+        raise NotImplementedError
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 @dataclass(frozen=True)
 class Home:
     """Where a CA lives: its directory, its secrets, its database."""

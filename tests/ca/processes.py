@@ -26,7 +26,7 @@ from cardflow.ca.embedded.setup import load_hierarchy
 from cardflow.ca.tables import CaCertificate
 from cardflow.model import Subject
 from cardflow.sql import sessions_of, transaction
-from tests.ca.making import Home, issue
+from tests.ca.making import Home, KeyBetween, issue
 
 RACERS = 8
 POINTS = ("before-write-ahead", "before-signing", "after-signing", "before-answer")
@@ -44,46 +44,21 @@ def end_here() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class KeyThatDies(ec.EllipticCurvePrivateKey):
+class KeyThatDies(KeyBetween):
     """The issuing key of a process that is killed beside it: before it signs, or after."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, where: str, left: Path) -> None:
-        self._key, self._where, self._left = key, where, left
+        super().__init__(key)
+        self._where, self._left = where, left
 
     def sign(self, data, signature_algorithm):
         if self._where == "before-signing":
             end_here()
-        signature = self._key.sign(data, signature_algorithm)
+        signature = super().sign(data, signature_algorithm)
         self._left.write_text(signature.hex())
         if self._where == "after-signing":
             end_here()
         return signature
-
-    def public_key(self):
-        return self._key.public_key()
-
-    @property
-    def curve(self):
-        return self._key.curve
-
-    @property
-    def key_size(self):
-        return self._key.key_size
-
-    def exchange(self, algorithm, peer_public_key):
-        raise NotImplementedError
-
-    def private_numbers(self):
-        raise NotImplementedError
-
-    def private_bytes(self, encoding, format, encryption_algorithm):
-        raise NotImplementedError
-
-    def __copy__(self):
-        return self
-
-    def __deepcopy__(self, memo):
-        return self
 
 
 async def with_ca(home: Home, act: Act, where: str = "") -> Any:

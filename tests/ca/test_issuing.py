@@ -1,14 +1,17 @@
 """The embedded CA takes a request in once and issues exactly one certificate for it."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from sqlmodel import col, func, select, update
 
 from cardflow.ca import Issued, Pending, Rejected
+from cardflow.ca.embedded import open_issuing_key
 from cardflow.ca.tables import CaCertificate, CaRequest
 from cardflow.errors import Refused
 from cardflow.model import Approval
@@ -20,6 +23,7 @@ from tests.ca.making import (
     BOB,
     OFFICER,
     PROFILES,
+    KeyBetween,
     a_csr,
     a_key,
     a_request,
@@ -86,6 +90,30 @@ async def test_many_submitting_one_request_at_once_get_one_certificate(ca):
     request = a_request()
     answers = await asyncio.gather(*(ca.submit(request) for _ in range(8)))
     assert len({answer.certificate_pem for answer in answers}) == 1
+
+
+class KeyOnAToken(KeyBetween):
+    """Signs as tokens do, never twice the same, and not before the other worker signs too."""
+
+    def __init__(self, key, together):
+        super().__init__(key)
+        self._together = together
+
+    def sign(self, data, signature_algorithm):
+        self._together.wait(timeout=10)
+        return super().sign(data, ec.ECDSA(signature_algorithm.algorithm))
+
+
+async def test_two_workers_whose_signatures_differ_agree_on_one_certificate(home, engine):
+    key = open_issuing_key(home.directory, home.secrets.issuing)
+    token_key = KeyOnAToken(key, threading.Barrier(2))
+    workers = [home.ca(engine, issuing_key=token_key) for _ in range(2)]
+    pending = await workers[0].submit(a_request(OFFICER))
+    await approve(workers[0], pending.handle)
+    answers = await asyncio.gather(*(worker.poll(pending.handle) for worker in workers))
+    assert answers[0] == answers[1] == await workers[0].poll(pending.handle)
+    for worker in workers:
+        worker.close()
 
 
 async def test_names_are_frozen_when_the_request_is_taken_in(ca, home, engine):
