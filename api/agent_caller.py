@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import Request
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import ClientDisconnect
 
 from api.problems import FieldProblem, Problem
 from api.state import State
@@ -42,7 +43,7 @@ class Call:
 @asynccontextmanager
 async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
     """Yield the call of a confirmed agent; its nonce and its effect are committed together."""
-    body = await request.body()
+    body = await body_of(request)
     now = utc_now()
     async with transaction(state.sessions) as session:
         agent = await _signer_of(request, session)
@@ -54,6 +55,14 @@ async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
         if await touch(session, agent, now=now):
             await forget_nonces(session, agent.id, now=now)
         yield Call(agent, body, session)
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the whole body; a workstation that went away meanwhile is no failure of ours."""
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        raise Problem(400, "the connection ended before the request did") from None
 
 
 async def _signer_of(request: Request, session: AsyncSession) -> Agent:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -76,6 +76,7 @@ class Bridge:
         self._client = client
         self._revoked = revoked
         self._lines: dict[str, _Line] = {}
+        self._handed: dict[str, Task] = {}  # by agent, until it answers
         self._running: set[asyncio.Task[Any]] = set()
         self._watch: asyncio.Task[None] | None = None
 
@@ -93,6 +94,8 @@ class Bridge:
 
         A newer call for the same agent ends an older one: the agent has reconnected.
         """
+        if lost := await self._lost_on_the_way(agent_id):
+            return lost
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while not gone.done() and (left := until - loop.time()) > 0:
@@ -111,6 +114,21 @@ class Bridge:
             if response.task_token:
                 return await self._take(agent_id, response, gone)
         return None
+
+    async def _lost_on_the_way(self, agent_id: str) -> Task | None:
+        """An agent that asks while it owes an answer did not get its job, or has started anew."""
+        task = self._handed.get(agent_id)
+        if task is None:
+            return None
+        try:
+            cancelled = await self.heartbeat(agent_id, task.token)
+        except TaskOver:
+            cancelled = True
+        if cancelled:
+            self._handed.pop(agent_id, None)
+            return None
+        task = self._handed[agent_id] = replace(task)  # it was come for
+        return task
 
     def _listen(self, agent_id: str, left: float) -> _Listener | None:
         line = self._lines.get(agent_id)
@@ -144,13 +162,19 @@ class Bridge:
     async def _take(
         self, agent_id: str, response: PollActivityTaskQueueResponse, gone: "asyncio.Future[None]"
     ) -> Task | None:
-        if gone.done():
-            await self.give_back(agent_id, response.task_token)
-            return None
         kind = JobKind(response.activity_type.name)
         client = await self._client()
         (job,) = await client.data_converter.decode(response.input.payloads, [JOB_TYPES[kind]])
-        return Task(kind, job, response.task_token)
+        task = self._handed[agent_id] = Task(kind, job, response.task_token)
+        if gone.done():
+            self._start(self._give_back_later(agent_id, task))
+            return None
+        return task
+
+    async def _give_back_later(self, agent_id: str, task: Task) -> None:
+        await asyncio.sleep(GRACE)
+        if self._handed.get(agent_id) is task:
+            await self.give_back(agent_id, task.token)
 
     async def _poll(self, agent_id: str, seconds: float) -> None:
         try:
@@ -194,6 +218,7 @@ class Bridge:
 
     async def give_back(self, agent_id: str, token: bytes) -> None:
         """The task is free at once for the agent's next poll, anywhere."""
+        self._handed.pop(agent_id, None)
         client = await self._client()
         failure = Failure()
         error = ApplicationError(
@@ -229,6 +254,8 @@ class Bridge:
 
     async def complete(self, agent_id: str, token: bytes, result: JobResult) -> None:
         """Hand the agent's answer to the workflow; TaskOver when nobody waits for it."""
+        if (task := self._handed.get(agent_id)) and task.token == token:
+            del self._handed[agent_id]
         client = await self._client()
         payloads = await client.data_converter.encode([result])
         request = RespondActivityTaskCompletedRequest(
