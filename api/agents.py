@@ -9,7 +9,8 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 
 from api.agent_caller import BODY_LIMIT, Call, admitted, said, takes
-from api.bridge import Bridge, Dismissed, Revoked, Task, TaskOver
+from api.bridge import Bridge, Dismissed, Revoked
+from api.card_tasks import CardTasks, Task, TaskOver
 from api.enrolment import enrol
 from api.job_tokens import JobSigner
 from api.problems import Problem, public_problems
@@ -79,7 +80,7 @@ class Desk:
 @asynccontextmanager
 async def _opened(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.cardflow
-    bridge = Bridge(state.temporal.client, _revoked_in(state))
+    bridge = Bridge(CardTasks(state.temporal.client), _revoked_in(state))
     signer = JobSigner(state.keys.job_key, state.settings.door_url)
     app.state.agent_desk = Desk(bridge, Sealer(state.keys.sealing), signer)
     try:
@@ -203,7 +204,7 @@ async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut
     async with transaction(state.reads) as session:
         agent = await find_agent(session, agent_id)
     if agent is None or agent.state != "confirmed":
-        await desk.bridge.give_back(agent_id, task.token)
+        await desk.bridge.give_back(agent_id, task)
         raise _revoked()
     job = desk.jobs.sign(task.kind, task.job, agent_id=agent_id, now=utc_now())
     return JobOut(job=job, task=desk.sealer.seal(task.token, agent_id))

@@ -26,9 +26,9 @@ class AskCard:
     """Sends one job to one agent."""
 
     @workflow.run
-    async def run(self, agent_id: str) -> JobResult:
+    async def run(self, agent_id: str, kind: str) -> JobResult:
         return await workflow.execute_activity(
-            "inspect",
+            kind,
             InspectJob(CardJob("job-1", JobKind.INSPECT, "u", "c", "0123", "v", "4711 apple")),
             result_type=JobResult,
             task_queue=f"agent-{agent_id}",
@@ -43,12 +43,12 @@ class AskCard:
 async def ask(temporal_env: WorkflowEnvironment) -> AsyncIterator[Any]:
     """Yield what sends a job to an agent."""
     client = temporal_env.client
-    handles: list[WorkflowHandle[Any, JobResult]] = []
 
-    async def start(agent_id: str) -> WorkflowHandle[Any, JobResult]:
-        handle = await client.start_workflow(AskCard.run, agent_id, id=new_id(), task_queue=QUEUE)
-        handles.append(handle)
-        return handle
+    async def start(agent_id: str, kind: str = "inspect") -> WorkflowHandle[Any, JobResult]:
+        arguments = [agent_id, kind]
+        return await client.start_workflow(
+            AskCard.run, args=arguments, id=new_id(), task_queue=QUEUE
+        )
 
     async with Worker(client, task_queue=QUEUE, workflows=[AskCard]):
         yield start
@@ -132,6 +132,39 @@ async def test_a_job_that_arrives_while_nobody_listens_goes_to_the_next_poll(hol
     assert time.perf_counter() - started < 1
     await workstation.answer(handed["task"], DONE)
     assert await handle.result() == DONE
+
+
+async def test_an_agent_that_asks_again_instead_of_answering_gets_the_same_job(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id)
+    lost = (await workstation.poll()).json()
+
+    again = (await workstation.poll()).json()
+
+    assert workstation.read(again["job"]) == workstation.read(lost["job"])
+    await workstation.answer(again["task"], DONE)
+    assert await handle.result() == DONE
+    assert (await workstation.poll(wait=2)).status_code == 204
+
+
+async def test_a_job_that_ended_meanwhile_is_not_handed_out_again(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id)
+    await workstation.poll()
+
+    await handle.terminate()
+
+    assert (await workstation.poll(wait=2)).status_code == 204
+
+
+async def test_a_job_that_no_agent_knows_fails_at_once(holder, enrol, ask):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id, "sign_document")
+
+    assert (await workstation.poll(wait=2)).status_code == 204
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert "no agent carries out sign_document jobs" in str(failure.value.cause.__cause__)
 
 
 async def test_a_newer_poll_of_the_same_agent_ends_the_older_one(holder, enrol, ask):
