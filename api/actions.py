@@ -25,8 +25,8 @@ from api.state import State
 from cardflow.db.register_updates import answer_to, find_update, journalled, names_of
 from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
-from cardflow.decisions import peek, utc_now
-from cardflow.errors import Unavailable
+from cardflow.decisions import peek, read, utc_now
+from cardflow.errors import Refused, Unavailable
 from cardflow.model import Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
@@ -55,16 +55,34 @@ async def take(
     """Have the update on the card take the action, once; a refusal is Problem 409."""
     await _check_open(state, action)
     entry = await record(state, action)
-    recorded = peek(entry.token)
-    if not _same(recorded, action):
+    if not _same(peek(entry.token), action):
         raise invalid(HEADER, "this key was used for another request", "use a new key")
-    answer = await _kept_answer(state, action.id)
+    return await _settled(state, card_id, entry, patience)
+
+
+async def take_signed(state: State, update_id: str, card_id: str, token: str) -> Taken:
+    """Have the update take an action that somebody else under our root has signed, once."""
+    try:
+        action = read(token, state.keys.decision_root)
+    except Refused as refusal:
+        raise invalid("token", str(refusal)) from refusal
+    if action.update_id != update_id:
+        raise invalid("token", FOREIGN)
+    await _check_open(state, action)
+    entry = await _journal(state, action, token)
+    if entry.token != token:
+        raise invalid("token", "another action has this id")
+    return await _settled(state, card_id, entry, PATIENCE)
+
+
+async def _settled(state: State, card_id: str, entry: JournalEntry, patience: timedelta) -> Taken:
+    answer = await _kept_answer(state, entry.action_id)
     if answer is None:
         answer = await _send(state, card_id, entry, patience)
         await keep_answer(state, answer)
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
-    return Taken(recorded, from_json(Reply, json.loads(answer.answer)))
+    return Taken(peek(entry.token), from_json(Reply, json.loads(answer.answer)))
 
 
 async def _check_open(state: State, action: Action) -> None:
@@ -79,21 +97,22 @@ async def _check_open(state: State, action: Action) -> None:
 
 async def record(state: State, action: Action) -> JournalEntry:
     """Return the action's entry in the journal, made now unless it was there."""
+    return await _journal(state, action, state.keys.signer.sign(action))
+
+
+async def _journal(state: State, action: Action, token: str) -> JournalEntry:
     async with transaction(state.sessions) as session:
         if entry := await journalled(session, action.id):
             return entry
     entry = JournalEntry(
-        action_id=action.id,
-        update_id=action.update_id,
-        token=state.keys.signer.sign(action),
-        recorded_at=utc_now(),
+        action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
     )
     try:
         async with transaction(state.sessions) as session:
             session.add(entry)
     except IntegrityError:
         # A repeat of the same request won the race.
-        return await record(state, action)
+        return await _journal(state, action, token)
     return entry
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field, StringConstraints
 
-from api.actions import Taken, take
+from api.actions import Taken, take, take_signed
 from api.auth import may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.idempotency import GivenKey, id_for
@@ -29,7 +29,7 @@ from cardflow.db.register_updates import (
 )
 from cardflow.db.tables import AuditEntry, Mail, Update
 from cardflow.db.views import input_of
-from cardflow.decisions import utc_now
+from cardflow.decisions import MAX_TOKEN, utc_now
 from cardflow.model import Act, Action, MailKind, Stage, Verdict
 from cardflow.sql import transaction
 
@@ -39,6 +39,7 @@ Reader = Annotated[Caller, Depends(may(Permission.SEE_UPDATES))]
 Continuer = Annotated[Caller, Depends(may(Permission.CONTINUE_UPDATE))]
 Canceller = Annotated[Caller, Depends(may(Permission.CANCEL_UPDATE))]
 Retrier = Annotated[Caller, Depends(may(Permission.RETRY_UPDATE))]
+Service = Annotated[Caller, Depends(may(Permission.SEND_ACTIONS))]
 Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT))]
 LaneName = Annotated[str, StringConstraints(max_length=64, pattern="^[a-z0-9-]+$")]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -62,6 +63,12 @@ class DecisionIn(In):
     verdict: Verdict
     reason: Reason = ""
     digest: Digest
+
+
+class ActionIn(In):
+    """A signed action: a JWS under a certificate of this organisation's decision root."""
+
+    token: Annotated[str, StringConstraints(max_length=MAX_TOKEN)]
 
 
 class ReplyOut(Out):
@@ -214,6 +221,15 @@ async def decide_document(
         raise not_found("lane")
     action = _action(caller, row, Act.DECIDE_DOCUMENT, needed, key, lane=lane, **body.model_dump())
     return _reply(await take(state, row.card_id, action))
+
+
+@router.post("/{update_id}/actions", operation_id="send_action", responses=problems(404, 409, 413))
+async def send_action(
+    update_id: Id, body: ActionIn, caller: Service, state: Everything
+) -> ReplyOut:
+    """Pass on an action that was signed elsewhere; its own id makes a repeat harmless."""
+    row = await _row(state, caller, update_id, Permission.SEND_ACTIONS)
+    return _reply(await take_signed(state, row.id, row.card_id, body.token))
 
 
 async def _row(state: State, caller: Caller, update_id: str, needed: Permission) -> Update:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 from temporalio.service import RPCError
 
@@ -14,7 +15,7 @@ from api.idempotency import id_for
 from api.opening import Wish, open_update
 from api.planning import case_of, opening_by, plan_update
 from cardflow.db.tables import Agent, Card, JournalAnswer, JournalEntry, Person
-from cardflow.decisions import peek, utc_now
+from cardflow.decisions import issue_signer, peek, utc_now
 from cardflow.errors import Unavailable
 from cardflow.jobs import Outcome
 from cardflow.model import Act, Action, CardState, Role, new_id
@@ -528,3 +529,48 @@ async def test_a_workflow_of_another_update_is_not_taken_for_this_one(office):
     assert reasons(await office.act(old, "cancel", reason="x")) == [
         "this update has ended: cancelled"
     ]
+
+
+# Services
+
+
+async def test_a_service_passes_on_what_was_signed_elsewhere(office, let_in):
+    service = await let_in("sam", Role.SERVICE)
+    update_id = await waiting_update(office)
+    token = office.state.keys.signer.sign(cancelling(office, update_id, key="k"))
+    path = f"{API}/updates/{update_id}/actions"
+
+    first = await service.post(path, json={"token": token})
+    again = await service.post(path, json={"token": token})
+
+    assert first.status_code == 200, first.text
+    assert again.json() == first.json()
+    await office.until_stage(update_id, "cancelled")
+
+
+async def test_a_service_cannot_pass_on_what_nobody_signed(office, let_in):
+    service = await let_in("sam", Role.SERVICE)
+    update_id = await waiting_update(office)
+    action = cancelling(office, update_id, key="k")
+    stranger = issue_signer(Ed25519PrivateKey.generate(), now=utc_now())
+    other = office.state.keys.signer.sign(replace(action, update_id=new_id()))
+    path = f"{API}/updates/{update_id}/actions"
+
+    for token in ("x", stranger.sign(action), other):
+        answer = await service.post(path, json={"token": token})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "token")
+    signed = office.state.keys.signer.sign(action)
+    assert (await office.operator.post(path, json={"token": signed})).status_code == 403
+
+
+async def test_an_action_id_that_is_taken_is_refused(office, let_in):
+    service = await let_in("sam", Role.SERVICE)
+    update_id = await waiting_update(office)
+    action = cancelling(office, update_id, key="k")
+    await record(office.state, replace(action, act=Act.RETRY))
+    token = office.state.keys.signer.sign(action)
+
+    answer = await service.post(f"{API}/updates/{update_id}/actions", json={"token": token})
+
+    assert answer.status_code == 422
+    assert "another action has this id" in answer.json()["detail"]
