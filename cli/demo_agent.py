@@ -29,7 +29,7 @@ def enrol(state: DemoState, holder: Api) -> str:
     )
     code = str(holder.post("/agents/codes")["code"])
     said = expect(run(*command, environment={"PYTHONPATH": str(ROOT)}, given=f"{code}\n".encode()))
-    agent = next(holder.items("/agents"))
+    (agent,) = holder.items("/agents")
     if agent["words"] not in said.text:
         raise Refused(f"the workstation shows other words than the server:\n{said.text}")
     holder.post(f"/agents/{agent['id']}/confirm", {"words": agent["words"]})

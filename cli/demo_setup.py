@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -79,7 +80,7 @@ async def started(scene: Scene) -> AsyncIterator[Supervisor]:
 async def start_agent(scene: Scene, supervisor: Supervisor) -> None:
     """Hanna's agent runs and has shown her card."""
     with scene.story.step("Agent", "starts at Hanna's workstation and reports her card"):
-        look = partial(asyncio.to_thread, _is_connected, scene)
+        look = partial(asyncio.to_thread, _has_reported, scene, datetime.now(UTC))
         program = agent_program(scene.state.agent_dir, look)
         surroundings = {"SOFTHSM2_CONF": str(scene.state.card.configuration)}
         await supervisor.start(replace(program, environment=surroundings))
@@ -107,7 +108,8 @@ def put_rules_in_force(scene: Scene) -> None:
 
 def card_of(scene: Scene) -> dict[str, Any]:
     """Return Hanna's card as she sees it."""
-    card: dict[str, Any] = next(scene.cast.api(HOLDER).items("/cards"))
+    card: dict[str, Any]
+    (card,) = scene.cast.api(HOLDER).items("/cards")
     return card
 
 
@@ -133,9 +135,11 @@ def _enrol(scene: Scene) -> None:
         told.say(f"confirmed by “{words}”")
 
 
-def _is_connected(scene: Scene) -> bool:
-    card_id = card_of(scene)["id"]
-    return bool(UpdateRun(scene.cast, card_id).contents()["connected"])
+def _has_reported(scene: Scene, since: datetime) -> bool:
+    """Tell whether the agent that was started then has shown the card; an older report lives on."""
+    run = UpdateRun(scene.cast, card_of(scene)["id"])
+    seen = run.contents()
+    return bool(seen["connected"]) and datetime.fromisoformat(seen["seen_at"]) > since
 
 
 def _first_update(scene: Scene) -> None:

@@ -65,11 +65,7 @@ class UpdateRun:
 
     def until_lane(self, name: str, stage: LaneStage) -> View:
         """Return the lane once it stands at ``stage``."""
-
-        def lane(view: View) -> View:
-            return next(lane for lane in view["lanes"] if lane["lane"] == name)
-
-        return lane(self.until(lambda view: lane(view)["stage"] == stage))
+        return _lane(self.until(lambda view: _lane(view, name)["stage"] == stage), name)
 
     def until_visit_ends(self) -> View:
         """Return the update after the visit that runs now."""
@@ -138,7 +134,7 @@ class UpdateRun:
     def decide(self, lane: str, verdict: Verdict, reason: str = "", who: str = OPERATOR) -> View:
         """An operator has said yes or no to the document under check."""
         api = self.cast.api(who)
-        shown = next(found for found in self.view(who)["lanes"] if found["lane"] == lane)
+        shown = _lane(self.view(who), lane)
         body = {"verdict": verdict, "reason": reason, "digest": shown["decision_digest"]}
         answer: View = api.post(f"/updates/{self.update_id}/lanes/{lane}/decisions", body)
         return answer
@@ -224,6 +220,14 @@ class Turns:
         with self.run.story.step("Officers", f"{verdict} the request at the CA, {lane}") as told:
             told.say(" and ".join(self.run.decide_at_ca(lane, verdict, reason)))
         return True
+
+
+def _lane(view: View, name: str) -> View:
+    for lane in view["lanes"]:
+        if lane["lane"] == name:
+            found: View = lane
+            return found
+    raise Stuck(f"the update has no lane {name}")
 
 
 def _is_visited(view: View) -> bool:
