@@ -31,9 +31,11 @@ from api import (
 from api.description import describe
 from api.docs_page import show_description
 from api.observing import Observed
-from api.problems import install_problems
+from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
+from api.web import entrance, errors, live
+from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
@@ -41,34 +43,38 @@ PEOPLES = (
     session, people, tokens, cards, contents, card_updates, updates, work, policies, ca,
     certificates, agent_admin, audit,
 )  # fmt: skip
+PAGES = (entrance, live)
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 
 
 def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the people's door."""
-    app = _door("Cardflow", settings, open_state)
+    app = _door("Cardflow", settings, open_state, errors.shown)
     for module in PEOPLES:
         _include(app, module.router, PREFIX)
     uploads = settings.upload_limit_bytes + BODY_LIMIT
     _include(app, documents.router, PREFIX, limit=uploads)
+    for module in PAGES:
+        _include(app, module.router, limit=uploads)
     _include(app, pki.router)
     _include(app, health.router)
     show_description(app)
-    app.add_middleware(CrossOriginProtection, trusted=[settings.public_url])
-    _frame(app, https=settings.public_url.startswith("https:"))
+    serve_files(app)
+    app.add_middleware(CrossOriginProtection, trusted=[settings.public_url], shown=errors.shown)
+    _frame(app, errors.shown, https=settings.public_url.startswith("https:"))
     return app
 
 
 def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     """Return the agent door."""
-    app = _door("Cardflow agent door", settings, open_state)
+    app = _door("Cardflow agent door", settings, open_state, as_document)
     _include(app, agents.router)
-    _frame(app, https=True)
+    _frame(app, as_document, https=True)
     return app
 
 
-def _door(title: str, settings: Settings, open_state: Opener) -> FastAPI:
+def _door(title: str, settings: Settings, open_state: Opener, shown: Shown) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_state(settings) as state:
@@ -83,7 +89,7 @@ def _door(title: str, settings: Settings, open_state: Opener) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=operation_id,
     )
-    install_problems(app)
+    install_problems(app, shown)
     describe(app)
     return app
 
@@ -93,8 +99,8 @@ def _include(app: FastAPI, router: APIRouter, prefix: str = "", *, limit: int = 
     app.include_router(router, prefix=prefix, max_body_size=limit)
 
 
-def _frame(app: FastAPI, *, https: bool) -> None:
-    app.add_middleware(ProblemWhenTooLarge)
+def _frame(app: FastAPI, shown: Shown, *, https: bool) -> None:
+    app.add_middleware(ProblemWhenTooLarge, shown=shown)
     app.add_middleware(SecurityHeaders, https=https)
     app.add_middleware(Observed)
 

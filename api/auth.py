@@ -68,6 +68,15 @@ async def signed_in(request: Request, _shown: Bearer = None) -> Caller:
 SignedIn = Annotated[Caller, Depends(signed_in)]
 
 
+async def identify_again(request: Request) -> bool:
+    """Tell whether whoever asked is still signed in: a long answer must end when that ends."""
+    try:
+        await _identify(state_of(request), _token(request))
+    except Problem:
+        return False
+    return True
+
+
 class Requirement:
     """A route's declared permission; as a dependency it yields the caller who has it."""
 
@@ -112,6 +121,7 @@ async def _identify(state: State, token: str) -> Caller:
         name=found.person.name,
         roles=frozenset(Role(role) for role in found.roles),
         language=found.person.language,
+        time_zone=found.person.time_zone,
         must_change_password=found.person.must_change_password and not found.by_api_token,
         token_sha256=token_digest(token),
         by_api_token=found.by_api_token,

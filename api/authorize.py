@@ -147,6 +147,7 @@ class Caller:
     name: str
     roles: frozenset[Role]
     language: str
+    time_zone: str = ""  # IANA name; empty: the house's
     must_change_password: bool = False
     token_sha256: str = ""  # of the session or API token that was shown
     by_api_token: bool = False

@@ -1,10 +1,10 @@
 """Our errors as problem documents (RFC 9457): what is wrong, with which field, and what helps."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -107,16 +107,36 @@ def public_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install_problems(app: FastAPI) -> None:
-    """Have every error of ``app`` answered with a problem document."""
-    app.exception_handler(Problem)(_on_problem)
-    app.exception_handler(CardflowError)(_on_expected)
-    app.exception_handler(RequestValidationError)(_on_invalid)
-    app.exception_handler(HTTPException)(_on_http)
-    app.exception_handler(IntegrityError)(_on_clash)
-    for down in (RPCError, OperationalError, InterfaceError):
-        app.exception_handler(down)(_on_down)
-    app.exception_handler(Exception)(_on_bug)
+Shown = Callable[[Request, Problem], Response]
+
+
+def install_problems(app: FastAPI, shown: Shown) -> None:
+    """Have every error of ``app`` answered in one form."""
+    told: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
+        (Problem, lambda problem: problem),
+        (CardflowError, _expected),
+        (RequestValidationError, _invalid),
+        (HTTPException, _http),
+        (IntegrityError, _clash),
+        *((down, _down) for down in (RPCError, OperationalError, InterfaceError)),
+        (Exception, _bug),
+    )
+    for kind, problem_of in told:
+        app.exception_handler(kind)(_answering(problem_of, shown))
+
+
+def _answering(
+    problem_of: Callable[[Any], Problem], shown: Shown
+) -> Callable[[Request, Exception], Any]:
+    async def answer(request: Request, error: Exception) -> Response:
+        return shown(request, problem_of(error))
+
+    return answer
+
+
+def as_document(_request: Request, problem: Problem) -> Response:
+    """Return the response that says ``problem`` to a program."""
+    return render(problem)
 
 
 def render(problem: Problem) -> JSONResponse:
@@ -133,44 +153,39 @@ def render(problem: Problem) -> JSONResponse:
     )
 
 
-async def _on_problem(_request: Request, error: Problem) -> JSONResponse:
-    return render(error)
-
-
-async def _on_expected(_request: Request, error: CardflowError) -> JSONResponse:
+def _expected(error: CardflowError) -> Problem:
     if isinstance(error, Refused):
-        return render(refused(error.objections))
+        return refused(error.objections)
     if not error.retryable:
-        return await _on_bug(_request, error)
+        return _bug(error)
     log.warning("not available: %s", error)
-    return render(Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS}))
+    return Problem(503, str(error), headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
-async def _on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+def _invalid(error: RequestValidationError) -> Problem:
     found = [
         FieldProblem(field=".".join(map(str, entry["loc"])), reason=str(entry["msg"]))
         for entry in error.errors()
     ]
-    detail = "; ".join(f"{entry.field}: {entry.reason}" for entry in found)
-    return render(Problem(422, detail, *found))
+    return Problem(422, "; ".join(f"{entry.field}: {entry.reason}" for entry in found), *found)
 
 
-async def _on_http(_request: Request, error: HTTPException) -> JSONResponse:
+def _http(error: HTTPException) -> Problem:
     status = error.status_code if error.status_code in TITLES else 400
     detail = TITLES[status][1] if status == 404 else error.detail  # noqa: PLR2004 HTTP's own number
-    return render(Problem(status, detail, headers=dict(error.headers or {})))
+    return Problem(status, detail, headers=dict(error.headers or {}))
 
 
-async def _on_clash(_request: Request, _error: IntegrityError) -> JSONResponse:
-    return render(refused(["it clashes with something stored at the same moment; look again"]))
+def _clash(_error: IntegrityError) -> Problem:
+    return refused(["it clashes with something stored at the same moment; look again"])
 
 
-async def _on_down(_request: Request, error: Exception) -> JSONResponse:
+def _down(error: Exception) -> Problem:
     log.warning("a collaborator does not answer: %s", type(error).__name__)
     detail = "a part of the system does not answer; try again in a moment"
-    return render(Problem(503, detail, headers={"Retry-After": RETRY_AFTER_SECONDS}))
+    return Problem(503, detail, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
-async def _on_bug(_request: Request, error: Exception) -> JSONResponse:
+def _bug(error: Exception) -> Problem:
     log.error("a request failed", exc_info=error)
-    return render(Problem(500, "the failure is in our log under this request's id"))
+    return Problem(500, "the failure is in our log under this request's id")

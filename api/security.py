@@ -4,9 +4,10 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import Problem, render
+from api.problems import Problem, Shown
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -45,14 +46,15 @@ class SecurityHeaders:
 class CrossOriginProtection:
     """Refuses what another site makes a browser send (Fetch Metadata, else Origin)."""
 
-    def __init__(self, app: ASGIApp, *, trusted: Collection[str]) -> None:
-        self._app, self._trusted = app, frozenset(trusted)
+    def __init__(self, app: ASGIApp, *, trusted: Collection[str], shown: Shown) -> None:
+        self._app, self._trusted, self._shown = app, frozenset(trusted), shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on unless a browser says that it comes from elsewhere."""
         if scope["type"] == "http" and scope["method"] not in SAFE and self._is_foreign(scope):
             detail = "the request comes from another site"
-            await render(Problem(403, detail, slug="cross-origin"))(scope, receive, send)
+            problem = Problem(403, detail, slug="cross-origin")
+            await self._shown(Request(scope), problem)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -70,8 +72,8 @@ class CrossOriginProtection:
 class ProblemWhenTooLarge:
     """Says our way what the framework's body limit says in plain text."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, shown: Shown) -> None:
+        self._app, self._shown = app, shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; a plain 413 becomes a problem document."""
@@ -82,7 +84,7 @@ class ProblemWhenTooLarge:
             if _is_plain_413(message):
                 replaced = True
                 detail = "the request's body is larger than this address takes"
-                await render(Problem(413, detail))(scope, receive, send)
+                await self._shown(Request(scope), Problem(413, detail))(scope, receive, send)
             elif not replaced:
                 await send(message)
 

@@ -9,8 +9,9 @@ from enum import StrEnum
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -43,6 +44,13 @@ def _or_sqlite(url: object, info: ValidationInfo) -> object:
     return url or f"sqlite+aiosqlite:///{info.data.get('state_dir', '.')}/cardflow.db"
 
 
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        msg = "no such time zone; use an IANA name such as Europe/Berlin"
+        raise ValueError(msg)
+    return name
+
+
 StatePath = Annotated[Path, BeforeValidator(_under_state)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -63,6 +71,9 @@ class Settings(BaseSettings):
     organisation: str = Field("Example Organisation", description="Shown on pages and forms.")
     default_language: Literal["en", "de"] = Field(
         "en", description="Used where a person has chosen no language."
+    )
+    default_time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        "UTC", description="IANA name of the zone in which pages show times, for who chose none."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least severe log line that is written."

@@ -1,4 +1,4 @@
-"""What every test may ask for: real servers, one per session, stopped at its end."""
+"""What every test may ask for: real servers, shared where that is safe, stopped at the end."""
 
 import sys
 import time
@@ -56,15 +56,15 @@ async def temporal_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment
         yield environment
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def skipping_env(
     codec_ring: KeyRing, recordings: Path | None
 ) -> AsyncIterator[WorkflowEnvironment]:
     """Yield a server on which weeks pass in milliseconds; it starts in 0.2 s and needs no marker.
 
     Its one clock runs for all workflows, and only while a test awaits ``handle.result()`` or
-    ``skipping_env.sleep()``. So: start everything before awaiting a result, and end what you
-    started.
+    ``skipping_env.sleep()``. So: start everything before awaiting a result, end what you started,
+    and where weeks must pass take ``fresh_skipping_env``: what another test left can stop a clock.
     """
     async with _skipping_server(codec_ring, in_clear=recordings is not None) as environment:
         yield environment

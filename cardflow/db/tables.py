@@ -32,6 +32,7 @@ class Person(SQLModel, table=True):
     sid: str = Field(default="", max_length=184)
     organization: str = Field(default="", max_length=200)
     language: str = Field(default="en", max_length=10)
+    time_zone: str = Field(default="", max_length=64)  # IANA name; empty: the house's
     roles: list[str] = Field(default_factory=list, sa_type=JSON)
     password_hash: str = Field(default="", max_length=200)
     must_change_password: bool = False

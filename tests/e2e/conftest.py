@@ -1,4 +1,4 @@
-"""The demo's stage for end-to-end tests: one card, as its holder has one, for a whole session."""
+"""The demo's stage for end-to-end tests: one card, as its holder has one, for a file of tests."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Running:
         return await beside(self.supervisor, work)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     """Yield the stage, set: nothing runs yet."""
     state = fresh(tmp_path_factory.mktemp("demo") / "state")
@@ -40,7 +40,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     scene.cast.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def running(scene: Scene) -> AsyncIterator[Running]:
     """Yield the stage with everything running, the agent too."""
     async with started(scene) as supervisor:

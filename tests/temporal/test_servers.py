@@ -43,9 +43,11 @@ class Patient:
         return len(self.words)
 
 
-async def test_thirty_days_of_silence_pass_at_once(skipping_env: WorkflowEnvironment) -> None:
-    async with Worker(skipping_env.client, task_queue=QUEUE, workflows=[Patient]):
-        handle = await skipping_env.client.start_workflow(
+async def test_thirty_days_of_silence_pass_at_once(
+    fresh_skipping_env: WorkflowEnvironment,
+) -> None:
+    async with Worker(fresh_skipping_env.client, task_queue=QUEUE, workflows=[Patient]):
+        handle = await fresh_skipping_env.client.start_workflow(
             Patient.run, id="silence", task_queue=QUEUE
         )
 
@@ -53,14 +55,14 @@ async def test_thirty_days_of_silence_pass_at_once(skipping_env: WorkflowEnviron
 
 
 async def test_time_stands_still_between_updates_unless_a_test_moves_it(
-    skipping_env: WorkflowEnvironment,
+    fresh_skipping_env: WorkflowEnvironment,
 ) -> None:
-    async with Worker(skipping_env.client, task_queue=QUEUE, workflows=[Patient]):
-        handle = await skipping_env.client.start_workflow(
+    async with Worker(fresh_skipping_env.client, task_queue=QUEUE, workflows=[Patient]):
+        handle = await fresh_skipping_env.client.start_workflow(
             Patient.run, id="updates", task_queue=QUEUE
         )
         for number, word in enumerate(("one", "two", "three"), start=1):
-            await skipping_env.sleep(timedelta(days=5))
+            await fresh_skipping_env.sleep(timedelta(days=5))
             assert await handle.execute_update(Patient.say, word) == number
 
         assert await handle.result() == ["one", "two", "three", "7"]

@@ -1,0 +1,107 @@
+"""The way in and out: the first page, signing in, signing out, one's own account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+
+from api import session as door
+from api.auth import anybody, may, signed_in
+from api.authorize import Caller, Permission, grants
+from api.problems import Problem
+from api.routing import GuardedRoute, Transaction
+from api.state import Everything
+from api.web.render import go, menu_of, page
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+Text = Annotated[str, Form(max_length=200)]
+Next = Annotated[str, Form(max_length=500)]
+
+
+@router.get("/", name="first_page")
+async def first_page(caller: Owner, request: Request) -> Response:
+    """Send people on to where their work is."""
+    links = menu_of(caller)
+    return go(request, links[0].path if links else "/account")
+
+
+@router.get("/sign-in", dependencies=[Depends(anybody)], name="sign_in_page")
+async def sign_in_page(request: Request, next: str = "/") -> Response:
+    """Return the page that asks who it is."""
+    try:
+        await signed_in(request)
+    except Problem:
+        return page(request, "sign_in.html", next=local(next))
+    return go(request, local(next))
+
+
+@router.post("/sign-in", dependencies=[Depends(anybody)], name="sign_in_form")
+async def sign_in(
+    request: Request, state: Everything, login: Text = "", password: Text = "", next: Next = "/"
+) -> Response:
+    """Sign in and go where the person wanted to go."""
+    answer = go(request, local(next))
+    try:
+        credentials = door.Credentials(login=login, password=password)
+        await door.sign_in(credentials, request, answer, state)
+    except Problem as problem:
+        given = {"login": login}
+        return page(request, "sign_in.html", problem=problem, given=given, next=local(next))
+    return answer
+
+
+@router.post("/sign-out", name="sign_out_form")
+async def sign_out(
+    request: Request, caller: Owner, state: Everything, session: Transaction
+) -> Response:
+    """Sign out."""
+    answer = go(request, "/sign-in", "You are signed out.")
+    await door.sign_out(caller, answer, session, state.settings)
+    return answer
+
+
+@router.get("/account", name="account_page")
+async def account_page(request: Request, _caller: Owner) -> Response:
+    """Return the person's own account."""
+    return page(request, "account.html")
+
+
+@router.get("/account/password", name="password_page")
+async def password_page(request: Request, _caller: Owner, next: str = "/") -> Response:
+    """Return the page on which a password is changed."""
+    return page(request, "password.html", next=local(next))
+
+
+@router.post("/account/password", name="password_form")
+async def change_password(
+    *,
+    request: Request,
+    caller: Owner,
+    state: Everything,
+    old: Text = "",
+    new: Text = "",
+    again: Text = "",
+    next: Next = "/",
+) -> Response:
+    """Change one's own password."""
+    try:
+        if new != again:
+            raise door.invalid("again", "the two new passwords differ", "type the same one twice")
+        change = door.PasswordChange(old=old, new=new)
+        await door.change_my_password(change, caller, request, state)
+    except Problem as problem:
+        return page(request, "password.html", problem=problem, next=local(next))
+    return go(request, local(next), "Your password is changed. Your other sign-ins have ended.")
+
+
+def local(path: str) -> str:
+    """Return the path if it is one of ours, else the first page: nobody is led elsewhere."""
+    if path.startswith("/") and not path.startswith("//") and "\\" not in path:
+        return path
+    return "/"
+
+
+def is_holder(caller: Caller) -> bool:
+    """Tell whether the person can hold cards."""
+    return any(grant.scope == "own" for grant in grants(caller, Permission.CONTINUE_UPDATE))

@@ -1,0 +1,114 @@
+"""Pages that wait look again by themselves: a stream tells them when there is something new.
+
+Events carry no contents. A page that hears one fetches itself again, with its reader's own rights
+and language. Each process asks its database a few times a second while anybody listens at all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from hashlib import sha256
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth import identify_again, may
+from api.authorize import Caller, Permission, authorize
+from api.planning import registered_card
+from api.problems import Problem, not_found
+from api.routing import GuardedRoute
+from api.state import Everything, State
+from api.update_views import visible_update
+from cardflow.db import register_live as register
+from cardflow.sql import transaction
+
+PAUSE = 0.5  # seconds
+CHECK_EVERY = 8  # looks; whoever was signed out or disabled hears nothing more after 4 seconds
+LONGEST = 1_200  # looks; the browser comes back by itself
+RETRY_MILLISECONDS = 2_000
+
+Version = Callable[[AsyncSession, Caller, str], Awaitable[object]]
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+Listener = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+
+
+async def _everything(session: AsyncSession, _caller: Caller, _id: str) -> object:
+    return await register.newest_entry(session)
+
+
+async def _update(session: AsyncSession, caller: Caller, update_id: str) -> object:
+    row = await visible_update(session, caller, update_id)
+    here = await register.connected_serials(session, row.holder_id)
+    documents = await register.documents_on(session, row.id)
+    return row.events, row.stage, str(row.ended_at), here, documents
+
+
+async def _card(session: AsyncSession, caller: Caller, card_id: str) -> object:
+    card = await registered_card(session, card_id)
+    authorize(caller, Permission.SEE_CARDS, card)
+    here = await register.connected_serials(session, card.holder_id or "")
+    inventory = sha256(card.inventory.encode()).hexdigest()
+    return (
+        card.state,
+        card.update_due,
+        inventory,
+        here,
+        await register.open_update(session, card.id),
+    )
+
+
+async def _mine(session: AsyncSession, caller: Caller, _id: str) -> object:
+    here = await register.connected_serials(session, caller.id)
+    return here, await register.cards_and_updates(session, caller.id)
+
+
+TOPICS: dict[str, Version] = {
+    "everything": _everything,
+    "update": _update,
+    "card": _card,
+    "mine": _mine,
+}
+
+
+async def version_of(session: AsyncSession, caller: Caller, topic: str) -> str:
+    """Return a word that changes when what ``topic`` ("update:ID", "mine" …) shows has changed."""
+    name, _, thing = topic.partition(":")
+    if name not in TOPICS:
+        raise not_found("topic")
+    found = await TOPICS[name](session, caller, thing)
+    return sha256(repr(found).encode()).hexdigest()[:16]
+
+
+@router.get("/events", response_class=EventSourceResponse, name="events")
+async def tell(
+    *,
+    request: Request,
+    caller: Listener,
+    state: Everything,
+    of: Annotated[str, Query(max_length=60)],
+    seen: Annotated[str, Query(max_length=16)] = "",
+    last_event_id: Annotated[str, Header(max_length=16)] = "",
+) -> AsyncIterator[ServerSentEvent]:
+    """Tell a page each time that what it shows has changed."""
+    last = last_event_id or seen
+    for look in range(LONGEST):
+        current = await _look(state, caller, of)
+        if current is None or (look % CHECK_EVERY == 0 and not await identify_again(request)):
+            return
+        if current != last:
+            yield ServerSentEvent(event="changed", data={}, id=current, retry=RETRY_MILLISECONDS)
+            last = current
+        elif look % 30 == 0:
+            yield ServerSentEvent(comment="here")
+        await asyncio.sleep(PAUSE)
+
+
+async def _look(state: State, caller: Caller, topic: str) -> str | None:
+    try:
+        async with transaction(state.reads) as session:
+            return await version_of(session, caller, topic)
+    except Problem:
+        return None
