@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 
 from api import session as door
 from api.auth import anybody, may, signed_in
-from api.authorize import Caller, Permission, grants
-from api.problems import Problem
+from api.authorize import Caller, Permission
+from api.problems import Problem, invalid
 from api.routing import GuardedRoute, Transaction
 from api.state import Everything
 from api.web.render import go, menu_of, page
@@ -87,7 +87,7 @@ async def change_password(
     """Change one's own password."""
     try:
         if new != again:
-            raise door.invalid("again", "the two new passwords differ", "type the same one twice")
+            raise invalid("again", "the two new passwords differ", "type the same one twice")
         change = door.PasswordChange(old=old, new=new)
         await door.change_my_password(change, caller, request, state)
     except Problem as problem:
@@ -100,8 +100,3 @@ def local(path: str) -> str:
     if path.startswith("/") and not path.startswith("//") and "\\" not in path:
         return path
     return "/"
-
-
-def is_holder(caller: Caller) -> bool:
-    """Tell whether the person can hold cards."""
-    return any(grant.scope == "own" for grant in grants(caller, Permission.CONTINUE_UPDATE))

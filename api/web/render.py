@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
+from starlette.datastructures import URL
 from structlog.contextvars import get_contextvars
 
 from api.auth import is_https
@@ -204,10 +205,10 @@ def _ago(context: Context, instant: Any) -> Markup:
 @pass_context
 def _url(context: Context, **changes: object) -> str:
     """Return the address of this page with other query values; an empty value leaves one out."""
-    url = context["request"].url.include_query_params(**changes)
+    url: URL = context["request"].url.include_query_params(**changes)
     gone = [key for key, value in changes.items() if value in (None, "")]
     url = url.remove_query_params(gone) if gone else url
-    return url.path + (f"?{url.query}" if url.query else "")
+    return f"{url.path}?{url.query}" if url.query else url.path
 
 
 def _asset(name: str) -> str:

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache, cached_property
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_datetime, format_timedelta
 from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 
@@ -42,23 +45,22 @@ class Tongue:
 
     def say(self, text: str) -> str:
         """Return the text in this language; in English where it has none."""
-        return _texts(self.language).get(text) or text
+        return _spoken(self.language).gettext(text) if text else ""
 
     def count(self, one: str, many: str, number: int) -> str:
         """Return the form of the text that the language has for this number."""
-        forms = _plurals(self.language).get(one)
-        if forms is None:
-            return one if number == 1 else many
-        return forms[_catalogues(self.language)[0].plural_func(number)]
+        return _spoken(self.language).ngettext(one, many, number)
 
     def sentence(self, text: str) -> str:
         """Return a sentence that the core made, with its values in place, in this language.
 
         Several reasons come as one text, parted by semicolons.
         """
-        if whole := self._whole(text):
-            return whole
-        return "; ".join(self._whole(part) or part for part in text.split("; "))
+        parts = [self._whole(part) for part in text.split("; ")]
+        if all(parts):
+            return "; ".join(parts)
+        said = zip(parts, text.split("; "), strict=True)
+        return self._whole(text) or "; ".join(part or original for part, original in said)
 
     def _whole(self, text: str) -> str:
         if found := _texts(self.language).get(text):
@@ -120,13 +122,16 @@ def _texts(language: str) -> dict[str, str]:
 
 
 @cache
-def _plurals(language: str) -> dict[str, tuple[str, ...]]:
-    return {
-        message.id[0]: tuple(message.string)
-        for catalogue in _catalogues(language)
-        for message in catalogue
-        if isinstance(message.id, tuple) and all(message.string) and not message.fuzzy
-    }
+def _spoken(language: str) -> NullTranslations:
+    spoken = NullTranslations()
+    for catalogue in _catalogues(language):
+        compiled = BytesIO()
+        write_mo(compiled, catalogue)
+        compiled.seek(0)
+        part = GNUTranslations(compiled)
+        part.add_fallback(spoken)
+        spoken = part
+    return spoken
 
 
 @cache

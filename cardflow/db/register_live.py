@@ -15,7 +15,7 @@ RECENT = timedelta(days=1)
 
 async def newest_entry(session: AsyncSession) -> int:
     """Return the number of the newest audit entry."""
-    return await session.scalar(select(func.max(AuditEntry.number))) or 0
+    return await session.scalar(select(func.max(col(AuditEntry.number)))) or 0
 
 
 async def connected_serials(session: AsyncSession, holder_id: str) -> tuple[str, ...]:
@@ -26,13 +26,15 @@ async def connected_serials(session: AsyncSession, holder_id: str) -> tuple[str,
 
 async def documents_on(session: AsyncSession, update_id: str) -> tuple[str, ...]:
     """Return the documents of an update, each with its state."""
-    query = select(Document.id, Document.state).where(col(Document.update_id) == update_id)
+    query = select(col(Document.id), col(Document.state)).where(
+        col(Document.update_id) == update_id
+    )
     return tuple(sorted(f"{id_} {state}" for id_, state in (await session.execute(query)).all()))
 
 
 async def open_update(session: AsyncSession, card_id: str) -> tuple[str, ...]:
     """Return where the card's updates stand that are open."""
-    query = select(Update.id, Update.events, Update.stage).where(
+    query = select(col(Update.id), col(Update.events), col(Update.stage)).where(
         col(Update.card_id) == card_id, col(Update.ended_at).is_(None)
     )
     return tuple(" ".join(map(str, row)) for row in (await session.execute(query)).all())
@@ -40,8 +42,10 @@ async def open_update(session: AsyncSession, card_id: str) -> tuple[str, ...]:
 
 async def cards_and_updates(session: AsyncSession, holder_id: str) -> tuple[str, ...]:
     """Return the holder's cards and how far their newest updates are."""
-    cards = select(Card.id, Card.state, Card.update_due).where(col(Card.holder_id) == holder_id)
-    updates = select(Update.id, Update.events, Update.stage).where(
+    cards = select(col(Card.id), col(Card.state), col(Card.update_due)).where(
+        col(Card.holder_id) == holder_id
+    )
+    updates = select(col(Update.id), col(Update.events), col(Update.stage)).where(
         col(Update.holder_id) == holder_id, col(Update.opened_at) > utc_now() - RECENT
     )
     found = [*(await session.execute(cards)).all(), *(await session.execute(updates)).all()]

@@ -41,4 +41,3 @@ async def test_pages_for_strangers_are_accessible_and_fit_a_phone(sit_down, path
 
     assert await seat.violations() == []
     assert await seat.overflow() == 0
-
