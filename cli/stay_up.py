@@ -83,4 +83,4 @@ def _sign_ins(state: DemoState) -> str:
     if not state.agent_dir.exists():
         return "Nobody is made to try out; see: cardflow people first-admin --help"
     lines = [f"  {who:8} {state.password(who):20} {role}" for who, role in ROLES.items()]
-    return "\n".join(["Sign-ins (cardflow login NAME):", *lines])
+    return "\n".join(["Sign-ins (in the portal, or cardflow login NAME):", *lines])

@@ -148,6 +148,7 @@ def addresses(settings: Settings) -> str:
     """Return where everything is, one line each."""
     return "\n".join(
         (
+            f"Portal           {settings.public_url}",
             f"API              {settings.public_url}/api/v1 (documented at /docs/)",
             f"Agent door       {settings.door_url}",
             f"Mails            http://localhost:{settings.catcher_port}",
