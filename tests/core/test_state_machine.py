@@ -1,0 +1,342 @@
+"""Any order of things that people, CA, card and clock can do to an update keeps what is promised.
+
+The machine drives the real rules (``policy``) and the real life (``lifecycle``) as the workflow
+does; actions are drawn without regard to whether they are allowed, for most are not.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from cardflow import lifecycle, policy
+from cardflow.lifecycle import CLOSED, ENDED
+from cardflow.model import (
+    Act,
+    DocumentExchange,
+    DocumentKind,
+    LaneStage,
+    Means,
+    Mode,
+    OnRejection,
+    Party,
+    Role,
+    Stage,
+    Verdict,
+)
+from tests import build
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NAMES = ("logon", "mail", "files")
+ACTORS = {
+    build.HOLDER: Role.HOLDER,
+    build.OPERATOR: Role.OPERATOR,
+    build.OPERATOR_2: Role.OPERATOR,
+    "admin-1": Role.ADMIN,
+    "auditor-1": Role.AUDITOR,
+}
+FORMS = st.sampled_from(DocumentKind)
+LANES = st.sampled_from(NAMES)
+PEOPLE = st.sampled_from(sorted(ACTORS))
+ENTRY = st.builds(
+    dict,
+    mode=st.sampled_from(Mode),
+    precheck=st.booleans(),
+    approvals_needed=st.integers(1, 2),
+    mandatory=st.booleans(),
+)
+
+
+class Life(RuleBasedStateMachine):
+    """One update, its world, and what must be true of both after every step."""
+
+    @initialize(
+        entries=st.lists(ENTRY, min_size=2, max_size=3),
+        officers=st.sets(LANES),
+        on_rejection=st.sampled_from(OnRejection),
+        exchange=st.sampled_from(DocumentExchange),
+        replacing=st.booleans(),
+        refuses=st.sets(LANES, max_size=2),
+        head_start=st.integers(0, 30),
+        data=st.data(),
+    )
+    def open(
+        self, *, entries, officers, on_rejection, exchange, replacing, refuses, head_start, data
+    ):
+        of = build.a_policy(
+            *(
+                build.an_entry(name, **{**entry, "mandatory": entry["mandatory"] or not number})
+                for number, (name, entry) in enumerate(zip(NAMES, entries, strict=False))
+            ),
+            on_rejection=on_rejection,
+            document_exchange=exchange,
+        )
+        self.update = build.an_update(
+            of,
+            opened_at=START,
+            officers=tuple(officers),
+            replacing=replacing,
+            optional=tuple(e.profile for e in of.profiles if not e.mandatory),
+        )
+        self.state = lifecycle.begin(self.update)
+        self.now = START
+        self.issued: dict[str, str] = {}  # lane -> serial number
+        self.on_card = {ref for lane in self.update.plan.lanes for ref in lane.replaces}
+        self.new_on_card: set[str] = set()  # lanes whose certificate is on the card
+        self.counted: set[tuple[str, str]] = set()  # digests and who decided them
+        self.refuses = refuses  # lanes to which the CA says no
+        self.people_do_what_is_waited_for(data, head_start)
+
+    # What the world does
+
+    @rule(hours=st.sampled_from((1, 12, 24, 48, 24 * 31)))
+    def wait(self, hours):
+        self.now += timedelta(hours=hours)
+        if not self.state.ended and self.now >= lifecycle.due_at(self.update):
+            self.state = lifecycle.undone(self.state, LaneStage.LAPSED, "late", self.now)
+            self.state = replace(self.state, ended=Stage.LAPSED, visit=None, writing=False)
+
+    @rule(who=PEOPLE)
+    def continue_(self, who):
+        action = build.an_action(
+            self.update, Act.CONTINUE, who, ACTORS[who], at=self.now, visit=build.a_visit()
+        )
+        if self._counts(action):
+            self.state = replace(self.state, visit=action.visit, visited=True)
+
+    @precondition(lambda self: self._is_at_card(LaneStage.PREPARING))
+    @rule()
+    def card_makes_keys(self):
+        for lane in self._lanes(LaneStage.PREPARING):
+            self.state = lifecycle.prepared(
+                self.state,
+                lane.plan.lane,
+                csr_pem="csr",
+                spki_sha256=lane.plan.cka_id,
+                now=self.now,
+            )
+
+    @precondition(lambda self: self.state.visit and lifecycle.is_ready(self.state))
+    @rule()
+    def card_takes_certificates(self):
+        self.state = replace(self.state, writing=True)
+        for lane in self._lanes(LaneStage.READY):
+            self.state = lifecycle.written(self.state, lane.plan.lane, self.now)
+            self.new_on_card.add(lane.plan.lane)
+        self._retire()
+        self.end_visit()
+        self._close()
+
+    @precondition(lambda self: self.state.visit)
+    @rule()
+    def end_visit(self):
+        self.state = replace(self.state, visit=None, writing=False)
+
+    @rule(lane=LANES)
+    def ca_says_yes(self, lane):
+        if not self._is_at_ca(lane):
+            return
+        assert lane not in self.issued  # I1
+        self.issued[lane] = f"serial-{lane}"
+        self.state = lifecycle.issued(
+            self.state,
+            lane,
+            certificate_pem="pem",
+            certificate_sha256="ce" * 32,
+            serial_number=self.issued[lane],
+            not_after=self.now + timedelta(days=365),
+            now=self.now,
+        )
+
+    @rule(lane=LANES)
+    def ca_says_no(self, lane):
+        if self._is_at_ca(lane):
+            self.state = lifecycle.ca_rejected(
+                self.update, self.state, lane, reason="no", now=self.now
+            )
+            self._close()
+
+    @rule(lane=LANES)
+    def ca_cannot_be_reached(self, lane):
+        if self._is_at_ca(lane):
+            self.state = lifecycle.troubled(self.state, lane, "the CA is away. Retry or cancel.")
+
+    @rule(data=st.data(), steps=st.integers(1, 12))
+    def people_do_what_is_waited_for(self, data, steps):
+        """Without this, chance alone would seldom take an update to its later stages."""
+        for _ in range(steps):
+            self._go_on(data)
+
+    def _go_on(self, data):
+        lanes = lifecycle.open_lanes(self.state)
+        if self.state.ended or not lanes:
+            return
+        if self.state.visit:
+            if self._lanes(LaneStage.PREPARING):
+                self.card_makes_keys()
+            elif lifecycle.is_ready(self.state):
+                self.card_takes_certificates()
+            else:
+                self.end_visit()
+            return
+        lane = data.draw(st.sampled_from(lanes))
+        if lane.stage in (LaneStage.PREPARING, LaneStage.READY):
+            self.continue_(build.HOLDER)
+        elif lane.stage is LaneStage.AT_CA:
+            says = self.ca_says_no if lane.plan.lane in self.refuses else self.ca_says_yes
+            says(lane.plan.lane)
+        elif lane.stage in policy.AWAITING:
+            outside = self.update.policy.document_exchange is DocumentExchange.OUTSIDE
+            who, means = (build.OPERATOR, Means.POST) if outside else (build.HOLDER, Means.PORTAL)
+            kind = lifecycle.document_kind(lane.stage)
+            self.submit(who, lane.plan.lane, kind, means)
+        else:
+            who = data.draw(st.sampled_from((build.OPERATOR, build.OPERATOR_2)))
+            self.decide(who, lane.plan.lane, Verdict.APPROVE, stale=False)
+
+    # What people do
+
+    @rule(who=PEOPLE, lane=LANES, kind=FORMS, means=st.sampled_from(Means))
+    def submit(self, who, lane, kind, means):
+        document = build.a_document(kind, means=means, by=who)
+        action = self._action(Act.SUBMIT_DOCUMENT, who, lane=lane, document=document)
+        if self._counts(action):
+            self.state = lifecycle.submitted(self.state, action)
+
+    @rule(who=PEOPLE, lane=LANES)
+    def withdraw(self, who, lane):
+        action = self._action(Act.WITHDRAW_DOCUMENT, who, lane=lane)
+        if self._counts(action):
+            self.state = lifecycle.withdrawn(self.state, action)
+
+    @rule(who=PEOPLE, lane=LANES, verdict=st.sampled_from(Verdict), stale=st.booleans())
+    def decide(self, who, lane, verdict, stale):
+        found = next((x for x in self.state.lanes if x.plan.lane == lane), None)
+        digest = policy.decision_digest(self.update, found) if found and not stale else "00" * 32
+        action = self._action(
+            Act.DECIDE_DOCUMENT, who, lane=lane, verdict=verdict, digest=digest, reason="because"
+        )
+        if self._counts(action):
+            assert not stale
+            assert who not in (self.update.holder_id, self.update.started_by)
+            assert (digest, who) not in self.counted  # I2: each word counts once
+            self.counted.add((digest, who))
+            self.state = lifecycle.decided(self.state, action)
+
+    @rule(who=PEOPLE, seldom=st.sampled_from("nnnnnnny"))
+    def cancel(self, who, seldom):
+        if seldom == "n":
+            return  # else most lives would end here
+        action = self._action(Act.CANCEL, who, reason="not needed")
+        if self._counts(action):
+            self.state = lifecycle.undone(self.state, LaneStage.CANCELLED, "not needed", self.now)
+            self.state = replace(self.state, ended=Stage.CANCELLED, visit=None)
+
+    @rule(who=PEOPLE)
+    def retry(self, who):
+        if self._counts(self._action(Act.RETRY, who)):
+            self.state = lifecycle.retried(self.state)
+
+    # What is always true
+
+    @invariant()
+    def somebody_is_waited_for_or_it_has_ended(self):  # I10
+        waiting = lifecycle.waiting(self.update, self.state)
+
+        assert bool(waiting) is (self.state.ended is None)
+        assert all(entry.until == lifecycle.due_at(self.update) for entry in waiting)
+        assert all(entry.party in Party and entry.what for entry in waiting)
+
+    @invariant()
+    def every_stage_has_its_word_and_fits_its_lanes(self):
+        stage = lifecycle.stage_of(self.state)
+        labels = [lifecycle.label(lane) for lane in self.state.lanes]
+
+        assert stage in Stage
+        assert all(labels)
+        assert (stage in ENDED) is (self.state.ended is not None)
+        if self.state.ended:
+            assert lifecycle.open_lanes(self.state) == ()
+
+    @invariant()
+    def every_certificate_is_on_the_card_or_open_or_to_be_revoked(self):  # I6
+        dead = set(lifecycle.to_revoke(self.state))
+        for lane in self.state.lanes:
+            if serial := lane.serial_number:
+                is_open = lane.stage not in CLOSED
+                is_on_card = lane.stage is LaneStage.WRITTEN
+                assert [is_open, is_on_card, serial in dead].count(True) == 1
+
+    @invariant()
+    def the_old_pair_is_there_until_the_new_one_is(self):  # I4, I5
+        for plan in self.update.plan.lanes:
+            for ref in plan.retires:
+                assert ref in self.on_card or plan.lane in self.new_on_card
+
+    @invariant()
+    def what_a_dead_lane_left_on_the_card_is_owed(self):
+        owed = {debt.cka_id for debt in self.state.debts}
+        gone = {ref.cka_id for ref in self.state.removed}
+        for lane in self.state.lanes:
+            if lane.stage in CLOSED - {LaneStage.WRITTEN} and lane.spki_sha256:
+                assert lane.plan.cka_id in owed | gone
+
+    @invariant()
+    def an_ended_update_takes_no_action(self):
+        if self.state.ended:
+            for act in Act:
+                assert policy.objections(self.update, self.state, self._action(act, build.HOLDER))
+
+    # How the workflow does it
+
+    def _action(self, act, who, **changes):
+        return build.an_action(self.update, act, who, ACTORS[who], at=self.now, **changes)
+
+    def _counts(self, action):
+        return not policy.objections(self.update, self.state, action)
+
+    def _lanes(self, stage):
+        return [x for x in self.state.lanes if x.stage is stage and not x.attention]
+
+    def _is_at_card(self, stage):
+        return self.state.visit is not None and bool(self._lanes(stage))
+
+    def _is_at_ca(self, name):
+        return any(x.plan.lane == name for x in self._lanes(LaneStage.AT_CA))
+
+    def _retire(self):
+        refs = lifecycle.to_retire(self.update, self.state)
+        self.on_card -= set(refs)
+        self.state = lifecycle.removed(self.state, refs)
+
+    def _close(self):
+        if ended := lifecycle.outcome(self.update, self.state):
+            self.state = replace(self.state, ended=ended, visit=None, writing=False)
+
+
+def explore(runs: int) -> None:
+    """Take the machine through so many lives of fifty steps."""
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    limits = settings(
+        max_examples=runs, stateful_step_count=50, deadline=None, suppress_health_check=checks
+    )
+    run_state_machine_as_test(Life, settings=limits)
+
+
+def test_a_hundred_lives_of_fifty_steps_keep_every_promise():
+    explore(100)
+
+
+@pytest.mark.slow
+def test_five_thousand_lives_of_fifty_steps_keep_every_promise():
+    explore(5_000)
