@@ -202,6 +202,20 @@ class Settings(BaseSettings):
     mail_sender: str = Field(
         "Cardflow <cardflow@localhost>", description="The sender's address of every mail."
     )
+    mail_attachment_bytes: int = Field(
+        10 * 1024 * 1024,
+        ge=0,
+        description="The largest document that a mail carries; larger ones are linked only.",
+    )
+    digest_above: int = Field(
+        10, ge=0, description="With more documents waiting, operators get digests instead of mails."
+    )
+    digest_hours: int = Field(
+        4, ge=1, le=168, description="How much time lies between an operator's digests at least."
+    )
+    digest_daily_hour: int = Field(
+        6, ge=0, le=23, description="The hour (UTC) of the digest of people who chose one a day."
+    )
     catcher_port: Port = Field(
         8025, description="Port of the mail catcher's page that `cardflow up` starts."
     )

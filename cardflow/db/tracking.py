@@ -22,6 +22,11 @@ async def register(session: AsyncSession, card: Card, update: UpdateInput, at: d
             session.add(_tracked(card.id, update.update_id, found, facts, at))
 
 
+def digests_on(inventory: str) -> set[str]:
+    """Return the SHA-256 of every certificate that the inventory (JSON) shows."""
+    return {facts.sha256 for _, facts in _readable(inventory)}
+
+
 def _readable(inventory: str) -> Iterator[tuple[FoundCertificate, CertificateFacts]]:
     if not inventory:
         return
