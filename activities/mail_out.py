@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.orders import MailOrder, RoundOrder, TrialAnswer, TrialOrder
+from activities.orders import MailOrder, RoundOrder
 from cardflow.errors import Unavailable
+from cardflow.mail.trial import TrialAnswer, TrialOrder
 
 if TYPE_CHECKING:
     from activities.mail.postman import Postman

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cardflow.model import Event, MailKind, UpdateInput, UpdateView
+from cardflow.model import Event, UpdateInput, UpdateView
 
 
 @dataclass(frozen=True)
@@ -48,28 +48,6 @@ class RoundOrder:
     """Do what is due at this instant."""
 
     at: datetime
-
-
-@dataclass(frozen=True)
-class TrialOrder:
-    """Send a mail with made-up contents to one person; an empty subject means the default text."""
-
-    person_id: str
-    policy_name: str
-    kind: MailKind
-    language: str
-    subject: str = ""
-    body: str = ""
-
-
-@dataclass(frozen=True)
-class TrialAnswer:
-    """What became of it: sent, queued (not taken now) or failed, and what the relay said."""
-
-    state: str
-    said: str
-    address: str
-    subject: str
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from api import (
     contents,
     documents,
     health,
+    mail_log,
+    mails,
     people,
     pki,
     policies,
@@ -41,7 +43,7 @@ from cardflow.settings import Settings
 PREFIX = "/api/v1"
 PEOPLES = (
     session, people, tokens, cards, contents, card_updates, updates, work, policies, ca,
-    certificates, agent_admin, audit,
+    certificates, agent_admin, audit, mails, mail_log,
 )  # fmt: skip
 PAGES = (entrance, live)
 BODY_LIMIT = 64 * 1024

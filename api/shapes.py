@@ -1,7 +1,7 @@
 """What goes in is closed and short; what comes out is a shape of its own."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -29,6 +29,8 @@ Name = Annotated[
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
 ]
+Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
+MailDigest = Literal["off", "daily"]
 Reason = Annotated[str, StringConstraints(max_length=1000)]
 Secret = Annotated[str, StringConstraints(max_length=200, strip_whitespace=False)]
 
@@ -46,6 +48,7 @@ class PersonOut(Out):
     sid: str
     organization: str
     language: str
+    mail_digest: str
     roles: list[Role]
     active: bool
     must_change_password: bool

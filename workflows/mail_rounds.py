@@ -7,7 +7,8 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.mail_out import MailRoundActivities
-    from activities.orders import RoundOrder, TrialAnswer, TrialOrder
+    from activities.orders import RoundOrder
+    from cardflow.mail.trial import TrialAnswer, TrialOrder
 
 A_WHILE = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=2))
 # The next round tries again what this one could not send.

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from activities.mail.postman import Postman
-from activities.orders import TrialAnswer, TrialOrder
 from cardflow.db.register_policies import newest_version
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.mail.letters import Letter, Text
 from cardflow.mail.samples import sample_letter
+from cardflow.mail.trial import TrialAnswer, TrialOrder
 from cardflow.model import new_id
 from cardflow.policy_toml import stored_policy
 from cardflow.sql import Sessions, transaction
@@ -39,4 +39,4 @@ class Trials:
         policy = stored_policy(version.document, version.version)
         letter = sample_letter(order.kind, order.language, policy, text, utc_now())
         message_id = f"<{new_id()}@{self._postman.domain}>"
-        return replace(letter, message_id=message_id, address=person.email)
+        return replace(letter, message_id=message_id, name=person.name, address=person.email)

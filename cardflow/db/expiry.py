@@ -40,7 +40,9 @@ async def queue_warnings(session: AsyncSession, now: datetime, *, domain: str) -
         if policy is None or not _concerns(policy, certificate, card):
             continue
         if threshold := threshold_of(policy, certificate.not_after - now):
-            await _queue(session, certificate, holder, threshold, now, domain)
+            mail = _warning(certificate, holder, threshold, now, domain)
+            if await session.get(Mail, mail.id) is None:
+                session.add(mail)
 
 
 def threshold_of(policy: Policy, left: timedelta) -> str:
@@ -107,32 +109,22 @@ def _concerns(policy: Policy, certificate: Certificate, card: Card) -> bool:
     return certificate.profile in {entry.profile for entry in policy.profiles}
 
 
-async def _queue(
-    session: AsyncSession,
-    certificate: Certificate,
-    holder: Person,
-    threshold: str,
-    now: datetime,
-    domain: str,
-) -> None:
+def _warning(
+    certificate: Certificate, holder: Person, threshold: str, now: datetime, domain: str
+) -> Mail:
     key = mail_id(f"expiry/{certificate.sha256}/{threshold}/{holder.id}")
-    if await session.get(Mail, key):
-        return
-    session.add(
-        Mail(
-            id=key,
-            update_id="",
-            event=0,
-            kind=MailKind.EXPIRY_WARNING,
-            person_id=holder.id,
-            address=holder.email,
-            message_id=f"<{key}@{domain}>",
-            state="queued",
-            created_at=now,
-            certificate_sha256=certificate.sha256,
-        )
+    return Mail(
+        id=key,
+        update_id="",
+        event=0,
+        kind=MailKind.EXPIRY_WARNING,
+        person_id=holder.id,
+        address=holder.email,
+        message_id=f"<{key}@{domain}>",
+        state="queued",
+        created_at=now,
+        certificate_sha256=certificate.sha256,
     )
-    await session.flush()
 
 
 async def _drop_overtaken(session: AsyncSession) -> None:

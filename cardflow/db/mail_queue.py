@@ -95,6 +95,13 @@ def wanted_kind(update: UpdateInput, event: Event) -> MailKind | None:
     return None
 
 
+def recipients_of(kind: MailKind) -> tuple[Role, ...]:
+    """Return the roles that get mails of the kind; a reminder goes to whoever is waited for."""
+    if kind is MailKind.REMINDER:
+        return (Role.HOLDER, Role.OPERATOR, Role.OFFICER)
+    return ROLES.get(kind, (Role.HOLDER,))
+
+
 async def _recipients(
     session: AsyncSession, update: UpdateInput, event: Event, kind: MailKind
 ) -> Sequence[Person]:
@@ -127,6 +134,19 @@ async def queued_beside_updates(session: AsyncSession) -> list[str]:
     """Return the digests and warnings that were not sent yet."""
     query = select(col(Mail.id)).where(col(Mail.update_id) == "", col(Mail.state) == "queued")
     return list((await session.scalars(query.order_by(col(Mail.id)))).all())
+
+
+async def list_mails(
+    session: AsyncSession, *, state: str, before: tuple[datetime, str] | None, limit: int
+) -> list[Mail]:
+    """Return mails, the newest first, older ones than ``before`` only."""
+    at, key = col(Mail.created_at), col(Mail.id)
+    query = select(Mail).order_by(at.desc(), key.desc()).limit(limit)
+    if state:
+        query = query.where(col(Mail.state) == state)
+    if before:
+        query = query.where(or_(at < before[0], and_(at == before[0], key < before[1])))
+    return list((await session.scalars(query)).all())
 
 
 async def mark(session: AsyncSession, outcomes: Mapping[str, Posted]) -> None:

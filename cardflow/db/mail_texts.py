@@ -9,7 +9,7 @@ from sqlmodel import col
 
 from cardflow.db import audit
 from cardflow.db.tables import MailText
-from cardflow.mail.letters import Text
+from cardflow.mail.letters import Text, TextKey
 
 
 async def list_texts(session: AsyncSession, policy_name: str) -> list[MailText]:
@@ -19,11 +19,9 @@ async def list_texts(session: AsyncSession, policy_name: str) -> list[MailText]:
     return list((await session.scalars(query.order_by(*order))).all())
 
 
-async def find_text(
-    session: AsyncSession, policy_name: str, kind: str, language: str
-) -> MailText | None:
+async def find_text(session: AsyncSession, key: TextKey) -> MailText | None:
     """Return the text, if the policy has one of its own."""
-    return await session.get(MailText, (policy_name, kind, language))
+    return await session.get(MailText, (key.policy_name, key.kind, key.language))
 
 
 async def texts_for(session: AsyncSession, policy_name: str, kind: str) -> dict[str, Text]:
@@ -33,21 +31,15 @@ async def texts_for(session: AsyncSession, policy_name: str, kind: str) -> dict[
 
 
 async def save_text(
-    session: AsyncSession,
-    key: tuple[str, str, str],
-    text: Text,
-    *,
-    by: str,
-    at: datetime,
+    session: AsyncSession, key: TextKey, text: Text, *, by: str, at: datetime
 ) -> MailText:
-    """Leave the text for (policy, kind, language) as its next version, and on the audit trail."""
-    row = await session.get(MailText, key, with_for_update=True)
+    """Leave the text as its next version, and on the audit trail that it was saved."""
+    row = await find_text(session, key)
     if row is None:
-        name, kind, language = key
         row = MailText(
-            policy_name=name,
-            kind=kind,
-            language=language,
+            policy_name=key.policy_name,
+            kind=key.kind,
+            language=key.language,
             subject=text.subject,
             body=text.body,
             version=0,

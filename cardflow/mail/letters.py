@@ -18,6 +18,15 @@ class Text:
 
 
 @dataclass(frozen=True)
+class TextKey:
+    """Which text: that of a policy, for one kind of mail, in one language."""
+
+    policy_name: str
+    kind: MailKind
+    language: str
+
+
+@dataclass(frozen=True)
 class Enclosure:
     """A document that a mail is to carry, as the store has it."""
 
