@@ -13,7 +13,7 @@ from sqlmodel import col
 from cardflow.db.mail_queue import mail_id
 from cardflow.db.register_policies import list_newest, newest_version
 from cardflow.db.tables import Card, Certificate, Mail, Person, Update
-from cardflow.db.tracking import digests_on
+from cardflow.db.tracking import has_gone
 from cardflow.errors import Refused
 from cardflow.mail.letters import Letter
 from cardflow.model import CardState, CertificateKind, MailKind, Policy
@@ -105,7 +105,7 @@ def _concerns(policy: Policy, certificate: Certificate, card: Card) -> bool:
         return False
     if certificate.kind == CertificateKind.TRACKED:
         # It may have gone from the card by other programs; the last inventory knows.
-        return not card.inventory or certificate.sha256 in digests_on(card.inventory)
+        return not has_gone(card.inventory, certificate.sha256)
     return certificate.profile in {entry.profile for entry in policy.profiles}
 
 

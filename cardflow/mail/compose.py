@@ -106,7 +106,8 @@ class Composer:
         if own is None:
             subject, body = _block(f"{language}/{letter.kind}.j2", "subject", words), []
         else:
-            values = {name: one_line(str(words[name])) for name in texts.MEANINGS}
+            values = {name: one_line(words[name]) for name in texts.MEANINGS}
+            values["reason"] = values["reason"] or words["words"].no_reason
             subject = texts.fill(own.subject, values)
             body = [texts.fill(part, values) for part in texts.paragraphs(own.body)]
         words["subject"] = one_line(subject)[:LONGEST_SUBJECT]
