@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import aiosmtplib
 
+COMPLETED = 250  # RFC 5321 4.2.3: the only yes to a message
 PERMANENT = 500  # RFC 5321 4.2.1: 5yz replies are final
 LONGEST_REASON = 500
 
@@ -85,7 +86,7 @@ async def _send(client: aiosmtplib.SMTP, message: EmailMessage) -> Outcome:
         return Outcome(Fate.FAILED, _reason(error))
     except aiosmtplib.SMTPResponseException as refusal:
         return _refused(refusal)
-    return Outcome(Fate.SENT, said=said)
+    return Outcome(Fate.SENT, said=f"{COMPLETED} {said}")
 
 
 def _refused(refusal: aiosmtplib.SMTPResponseException) -> Outcome:

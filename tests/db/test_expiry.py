@@ -246,7 +246,9 @@ async def test_a_tracked_certificate_that_has_gone_from_the_card_is_not_warned_a
     await shelf.change(Card, "card", inventory=text_of(Inventory(logged_in=True)))
     assert await shelf.round() == []
 
-    seen = Inventory(logged_in=True, certificates=(FoundCertificate("aa", "", certificate.pem, None),))
+    seen = Inventory(
+        logged_in=True, certificates=(FoundCertificate("aa", "", certificate.pem, None),)
+    )
     await shelf.change(Card, "card", inventory=text_of(seen))
     assert len(await shelf.round()) == 1
 
