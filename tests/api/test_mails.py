@@ -130,7 +130,7 @@ REFUSALS = [
     ({"body": " \n "}, "body", "empty"),
     ({"subject": "x" * 151}, "subject", "longer than 150"),
     ({"body": "x" * 4001}, "body", "longer than 4000"),
-    ({"body": "{certifcate}"}, "body", "{certifcate} is no placeholder"),
+    ({"body": "{nmae}"}, "body", "{nmae} is no placeholder"),
     ({"body": "{awaited}"}, "body", "{awaited} is no placeholder"),
     ({"subject": "{name.__class__}"}, "subject", "is no placeholder"),
     ({"body": "{name"}, "body", "brace"),

@@ -247,6 +247,30 @@ def test_a_name_that_reads_from_right_to_left_does_not_turn_the_words_around_it(
     assert "<bdi>עדה</bdi>" in html
 
 
+def luminance(colour):
+    """WCAG 2.2, relative luminance."""
+    parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        *(("#1b2430", "#ffffff"), ("#445163", "#f2f4f7"), ("#56637a", "#f2f4f7")),
+        *(("#1f5fbf", "#ffffff"), ("#e6ebf2", "#1b212a"), ("#a7b4c6", "#12161c")),
+        *(("#a7b4c6", "#1b212a"), ("#8ab4f8", "#1b212a")),
+    ],
+)
+def test_every_ink_can_be_read_on_its_paper_by_day_and_by_night(ink, paper):
+    html = html_of(a_letter())
+    bright, dark = sorted((luminance(ink), luminance(paper)), reverse=True)
+
+    assert ink in html
+    assert paper in html
+    assert (bright + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
 def test_headers_let_programs_sort_the_mail_and_keep_them_from_answering():
     message = COMPOSER.compose(a_letter(MailKind.REMINDER))
 

@@ -50,7 +50,7 @@ def test_every_kind_with_placeholders_of_its_own_is_a_kind():
 @pytest.mark.parametrize(
     "hostile",
     [
-        "{certifcate}",
+        "{nmae}",
         "{}",
         "{0}",
         "{name.__class__}",

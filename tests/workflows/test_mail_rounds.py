@@ -45,9 +45,10 @@ class Office:
 
 
 @pytest.fixture
-async def office(skipping_env):
+async def office(fresh_skipping_env):
     office = Office()
-    office.client, office.queue, office.env = skipping_env.client, new_id(), skipping_env
+    office.client, office.queue = fresh_skipping_env.client, new_id()
+    office.env = fresh_skipping_env
     async with Worker(
         office.client,
         task_queue=office.queue,
