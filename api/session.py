@@ -22,7 +22,7 @@ from api.auth import (
 from api.authorize import Caller, Permission
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret
+from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
 from api.state import AppSettings, Database, Everything
 from cardflow.db import audit
 from cardflow.db.register_identity import (
@@ -65,6 +65,7 @@ class MePatch(In):
     """What a person changes about themselves; what is left out stays."""
 
     language: Language | None = None
+    time_zone: TimeZone | None = None
     mail_digest: MailDigest | None = None
 
 
@@ -160,7 +161,7 @@ def _as_signed_in(person: Person | None, caller: Caller) -> PersonOut:
 
 @router.patch("/me", operation_id="change_me", responses=problems(413))
 async def change_me(body: MePatch, caller: Owner, session: Transaction) -> PersonOut:
-    """Change one's own language, and whether mails about documents come once a day."""
+    """Change one's own language and time zone, and whether documents are told of once a day."""
     person = await find_person(session, caller.id)
     assert person is not None  # noqa: S101 somebody is signed in
     changes = body.model_dump(exclude_none=True)

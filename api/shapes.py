@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from cardflow.model import Role
+from cardflow.settings import known_zone
 
 
 class In(BaseModel):
@@ -20,6 +21,11 @@ class Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+def known_zone_or_none(name: str) -> str:
+    """Return the name of a time zone that exists, or nothing."""
+    return known_zone(name) if name else name
+
+
 Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -30,6 +36,7 @@ Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
 ]
 Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
+TimeZone = Annotated[str, AfterValidator(known_zone_or_none)]  # IANA name; empty: the house's
 MailDigest = Literal["off", "daily"]
 Reason = Annotated[str, StringConstraints(max_length=1000)]
 Secret = Annotated[str, StringConstraints(max_length=200, strip_whitespace=False)]
@@ -49,6 +56,7 @@ class PersonOut(Out):
     organization: str
     language: str
     mail_digest: str
+    time_zone: str
     roles: list[Role]
     active: bool
     must_change_password: bool

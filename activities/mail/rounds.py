@@ -41,5 +41,9 @@ class Rounds:
 
 def build_rounds(settings: Settings, sessions: Sessions, postman: Postman) -> Rounds:
     """Return the rounds of this installation."""
-    rhythm = Rhythm(timedelta(hours=settings.digest_hours), settings.digest_daily_hour)
+    rhythm = Rhythm(
+        timedelta(hours=settings.digest_hours),
+        settings.digest_daily_hour,
+        settings.default_time_zone,
+    )
     return Rounds(sessions, postman, rhythm)

@@ -7,6 +7,7 @@ digest that told of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +27,8 @@ class Rhythm:
     """How often digests may come."""
 
     every: timedelta  # those that come by themselves, at most
-    daily_hour: int  # UTC; for people who chose one a day
+    daily_hour: int  # in their time zone, for people who chose one a day
+    time_zone: str = "UTC"  # of people who chose none
 
 
 async def queue_digests(
@@ -47,8 +49,9 @@ def is_due(
 ) -> bool:
     """Tell whether the person gets a digest now: ``oldest`` waits, ``last`` was the one before."""
     if person.mail_digest == DAILY:
-        slot = now.replace(hour=rhythm.daily_hour, minute=0, second=0, microsecond=0)
-        return oldest < (slot if slot <= now else slot - timedelta(days=1))
+        there = now.astimezone(ZoneInfo(person.time_zone or rhythm.time_zone))
+        slot = there.replace(hour=rhythm.daily_hour, minute=0, second=0, microsecond=0)
+        return oldest < (slot if slot <= there else slot - timedelta(days=1))
     return last is None or last + rhythm.every <= now
 
 
@@ -94,6 +97,7 @@ async def letter(session: AsyncSession, mail: Mail, person: Person) -> Letter:
         person_id=person.id,
         name=person.name,
         language=person.language,
+        time_zone=person.time_zone,
         created_at=mail.created_at,
         path="/work",
         entries=tuple(await _entries(session, person.id)),

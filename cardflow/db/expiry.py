@@ -153,6 +153,7 @@ async def letter(session: AsyncSession, mail: Mail, person: Person) -> tuple[Let
             person_id=person.id,
             name=person.name,
             language=person.language,
+            time_zone=person.time_zone,
             created_at=mail.created_at,
             path=f"/cards/{card.id}",
             holder_id=person.id,

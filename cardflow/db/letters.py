@@ -82,6 +82,7 @@ def letter_of(
         person_id=person.id,
         name=person.name,
         language=person.language,
+        time_zone=person.time_zone,
         created_at=mail.created_at,
         path=f"/updates/{update.update_id}",
         holder_id=update.holder_id,

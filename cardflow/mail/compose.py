@@ -6,7 +6,7 @@ What an administrator wrote takes the place of a template's own words; the layou
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -14,6 +14,7 @@ from email.utils import format_datetime, parseaddr
 from pathlib import Path
 from typing import Any
 from unicodedata import category
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -59,6 +60,7 @@ class Composer:
     organisation: str
     public_url: str
     default_language: str = "en"
+    default_time_zone: str = "UTC"
     titles: dict[str, str] = field(default_factory=dict)  # profile -> its title
 
     def compose(self, letter: Letter, document: bytes | None = None) -> EmailMessage:
@@ -153,6 +155,7 @@ class Composer:
 
     def _words(self, letter: Letter, language: str, *, attached: bool) -> dict[str, Any]:
         words, facts = _dictionary(language), letter.facts
+        zone = _zone(letter.time_zone or self.default_time_zone)
         enclosed = "attached" if attached else "not_attached"
         return {
             "words": words,
@@ -167,7 +170,7 @@ class Composer:
             "awaited": words.awaited.get(facts.get("what"), facts.get("what", "")),
             "rejected": self._titled(facts.get("rejected", "")),
             "reason": facts.get("reason", ""),
-            "expires": _said(facts.get("expires", ""), words.day),
+            "expires": _said(facts.get("expires", ""), words.day, zone),
             "days": facts.get("days", ""),
             "tracked": bool(facts.get("tracked")),
             "contact": letter.contact,
@@ -179,18 +182,18 @@ class Composer:
             "form_follows": letter.form_follows,
             "outside": letter.outside,
             "enclosed": enclosed if letter.enclosure else "",
-            "entries": [self._entry(entry, words) for entry in letter.entries],
+            "entries": [self._entry(entry, words, zone) for entry in letter.entries],
             "waiting": letter.waiting,
             "others": letter.waiting - len(letter.entries),
         }
 
-    def _entry(self, entry: Entry, words: Any) -> dict[str, str]:
+    def _entry(self, entry: Entry, words: Any, zone: tzinfo) -> dict[str, str]:
         return {
             "holder_name": one_line(entry.holder_name),
             "title": one_line(self.titles.get(entry.lane, entry.lane)),
             "awaited": words.awaited.get(entry.what, entry.what),
-            "since": f"{entry.since.astimezone(UTC):{words.moment}}",
-            "until": f"{entry.until.astimezone(UTC):{words.moment}}",
+            "since": f"{entry.since.astimezone(zone):{words.moment}}",
+            "until": f"{entry.until.astimezone(zone):{words.moment}}",
             "link": f"{self.public_url}/updates/{entry.update_id}",
         }
 
@@ -206,6 +209,7 @@ def build_composer(settings: Settings, profiles: Mapping[str, Profile]) -> Compo
         organisation=settings.organisation,
         public_url=settings.public_url,
         default_language=settings.default_language,
+        default_time_zone=settings.default_time_zone,
         titles={name: profile.title for name, profile in profiles.items()},
     )
 
@@ -225,8 +229,16 @@ def _laid_out(environment: Environment, kind: str, words: dict[str, Any], body: 
     return template.render(words, layout=f"layout.{kind}.j2", paragraphs=body)
 
 
-def _said(instant: str, how: str) -> str:
-    return f"{datetime.fromisoformat(instant).astimezone(UTC):{how}}" if instant else ""
+def _zone(name: str) -> tzinfo:
+    """Return the zone; one that the machine does not know any more must not hold up a mail."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError):
+        return UTC
+
+
+def _said(instant: str, how: str, zone: tzinfo) -> str:
+    return f"{datetime.fromisoformat(instant).astimezone(zone):{how}}" if instant else ""
 
 
 def _thread(message: EmailMessage, earlier: tuple[str, ...]) -> None:

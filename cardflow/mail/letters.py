@@ -61,6 +61,7 @@ class Letter:
     language: str
     created_at: datetime
     path: str
+    time_zone: str = ""  # IANA name; empty: the house's
     holder_id: str = ""
     holder_name: str = ""
     card: str = ""

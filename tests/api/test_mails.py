@@ -268,14 +268,17 @@ async def test_everybody_chooses_their_own_language_and_digest(sign_in, app):
     olga = await sign_in("olga", Role.OPERATOR)
 
     assert (await olga.get("/api/v1/me")).json()["mail_digest"] == "off"
-    answer = await olga.patch("/api/v1/me", json={"mail_digest": "daily", "language": "de"})
+    answer = await olga.patch(
+        "/api/v1/me", json={"mail_digest": "daily", "language": "de", "time_zone": "Asia/Tokyo"}
+    )
 
     assert answer.status_code == 200
     me = (await olga.get("/api/v1/me")).json()
     assert me == answer.json()
     assert (me["mail_digest"], me["language"], me["roles"]) == ("daily", "de", ["operator"])
+    assert me["time_zone"] == "Asia/Tokyo"
     (facts,) = await facts_of(app, "person_changed")
-    assert facts["changed"] == ["language", "mail_digest"]
+    assert facts["changed"] == ["language", "mail_digest", "time_zone"]
 
 
 @pytest.mark.parametrize(
@@ -283,6 +286,7 @@ async def test_everybody_chooses_their_own_language_and_digest(sign_in, app):
     [
         ({"mail_digest": "hourly"}, "body.mail_digest"),
         ({"language": "German"}, "body.language"),
+        ({"time_zone": "Mars/Olympus"}, "body.time_zone"),
         ({"roles": ["admin"]}, "body.roles"),
         ({"name": "Somebody Else"}, "body.name"),
         ({"email": "x@example.org"}, "body.email"),

@@ -261,6 +261,14 @@ def test_a_digest_is_due_by_itself_after_some_hours_or_once_a_day(chosen, oldest
     assert is_due(person, oldest, last, now, RHYTHM) is due
 
 
+def test_the_hour_of_a_daily_digest_is_the_hour_where_its_reader_is():
+    person = a_person("ben", ["operator"], mail_digest="daily", time_zone="Asia/Tokyo")
+    six_in_tokyo = AT_NOON.replace(hour=21)
+
+    assert not is_due(person, AT_NOON, None, six_in_tokyo - HOUR, RHYTHM)
+    assert is_due(person, AT_NOON, None, six_in_tokyo, RHYTHM)
+
+
 # Threads
 
 

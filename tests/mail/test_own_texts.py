@@ -218,6 +218,18 @@ def test_a_digest_lists_what_waits_since_when_until_when_with_links(language, nu
     assert "Holly &lt;b&gt;" in html_of(a_digest(1))
 
 
+def test_instants_are_said_as_the_clock_of_the_reader_shows_them():
+    digest = replace(a_digest(1), time_zone="Europe/Berlin")
+
+    assert "06 May 2026, 09:08 CEST" in text_of(digest)
+
+
+def test_a_zone_that_the_machine_does_not_know_holds_up_no_mail():
+    digest = replace(a_digest(1), time_zone="Mars/Olympus")
+
+    assert "06 May 2026, 07:08 UTC" in text_of(digest)
+
+
 def test_a_digest_says_how_many_more_there_are():
     assert "and 7 more" in text_of(a_digest(3, waiting=10))
     assert "more" not in text_of(a_digest(3))
