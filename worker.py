@@ -15,7 +15,9 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from activities.ca import CAActivities
 from activities.failures import Failures
 from activities.mail.postman import build_postman
-from activities.mail_out import MailActivities
+from activities.mail.rounds import build_rounds
+from activities.mail.trials import Trials
+from activities.mail_out import MailActivities, MailRoundActivities
 from activities.records import RecordActivities
 from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
 from cardflow.db.ca_record import CARecord
@@ -29,12 +31,18 @@ from cardflow.settings import Settings, load_settings
 from cardflow.sql import create_engine, sessions_of
 from cardflow.temporal.client import connect
 from cardflow.temporal.ending import run_and_exit
+from cardflow.temporal.schedules import Round, keep
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate
+from workflows.mail_rounds import Digests, ExpiryWarnings, MailTrial
 from workflows.runner import runner
 
 MAINTAIN_EVERY_SECONDS = 60
 LET_FINISH = timedelta(seconds=20)
+ROUNDS = (
+    Round("digests", "Digests", every=timedelta(minutes=15)),
+    Round("expiry-warnings", "ExpiryWarnings", every=timedelta(days=1), offset=timedelta(hours=5)),
+)
 
 log = logging.getLogger("cardflow.worker")
 
@@ -45,16 +53,23 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
     profiles = load_profiles(settings.profiles_file)
     root = read_decision_root(settings.decision_root_file)
     postman = build_postman(settings, sessions, profiles)
-    record = UpdateRecord(sessions, decision_root=root, mail_domain=postman.domain)
+    record = UpdateRecord(
+        sessions,
+        decision_root=root,
+        mail_domain=postman.domain,
+        digest_above=settings.digest_above,
+    )
 
     records = RecordActivities(record, postman)
     at_the_ca = CAActivities(ca, CARecord(sessions), profiles)
     mail = MailActivities(postman)
+    rounds = build_rounds(settings, sessions, postman)
+    by_the_clock = MailRoundActivities(rounds, Trials(sessions, postman))
 
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
-        workflows=[CardUpdate, Afterwork, Delivery],
+        workflows=[CardUpdate, Afterwork, Delivery, Digests, ExpiryWarnings, MailTrial],
         activities=[
             records.open_update,
             records.publish,
@@ -64,6 +79,9 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
             at_the_ca.withdraw,
             at_the_ca.revoke,
             mail.deliver,
+            by_the_clock.send_digests,
+            by_the_clock.warn_of_expiry,
+            by_the_clock.send_trial,
         ],
         interceptors=[Failures()],
         workflow_runner=runner(),
@@ -105,6 +123,8 @@ async def main() -> None:
         raise Refused(*found)
     ca = build_ca(settings, engine)
     client = await connect(settings, metrics=True)
+    for round in ROUNDS:
+        await keep(client, settings.temporal_task_queue, round)
     async with build_worker(client, settings, engine, ca):
         log.info("the worker runs on task queue %s", settings.temporal_task_queue)
         maintenance = asyncio.create_task(maintain(ca))

@@ -44,6 +44,13 @@ class MailOrder:
 
 
 @dataclass(frozen=True)
+class RoundOrder:
+    """Do what is due at this instant."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
 class SubmitOrder:
     """Ask the CA for the lane's certificate; ``request_id`` is ``<update>:<revision>:<lane>``."""
 

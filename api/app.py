@@ -20,6 +20,8 @@ from api import (
     contents,
     documents,
     health,
+    mail_log,
+    mails,
     people,
     pki,
     policies,
@@ -40,8 +42,10 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, people, tokens, cards, contents, card_updates, updates, work, policies, ca,
-    certificates, agent_admin, audit,
+    session, people, tokens, cards, contents, card_updates, updates, work,
+    mails,  # before policies, whose versions its address looks like
+    policies, ca,
+    certificates, agent_admin, audit, mail_log,
 )  # fmt: skip
 PAGES = (entrance, live)
 BODY_LIMIT = 64 * 1024

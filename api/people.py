@@ -20,7 +20,7 @@ from api.csv_import import (
 from api.paging import Page, Paging, page
 from api.problems import not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Email, Id, In, Line, Login, Name, PersonOut
+from api.shapes import Email, Id, In, Language, Line, Login, MailDigest, Name, PersonOut, TimeZone
 from cardflow.db import audit
 from cardflow.db.register_identity import (
     close_sessions_of,
@@ -51,7 +51,9 @@ class PersonIn(In):
     upn: Line = ""
     sid: Line = ""
     organization: Line = ""
-    language: Annotated[str, Field(pattern="^[a-z]{2}$")] = "en"
+    language: Language = "en"
+    time_zone: TimeZone = ""
+    mail_digest: MailDigest = "off"
     roles: Annotated[Roles, Field(default_factory=lambda: [Role.HOLDER])]
 
 
@@ -65,7 +67,9 @@ class PersonPatch(In):
     upn: Line | None = None
     sid: Line | None = None
     organization: Line | None = None
-    language: Annotated[str, Field(pattern="^[a-z]{2}$")] | None = None
+    language: Language | None = None
+    time_zone: TimeZone | None = None
+    mail_digest: MailDigest | None = None
     roles: Roles | None = None
     active: bool | None = None
 

@@ -22,7 +22,7 @@ from api.auth import (
 from api.authorize import Caller, Permission
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import Id, In, Line, Out, PersonOut, Secret
+from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
 from api.state import AppSettings, Database, Everything
 from cardflow.db import audit
 from cardflow.db.register_identity import (
@@ -59,6 +59,14 @@ class SessionOut(Out):
     token: str
     person: PersonOut
     expires_at: datetime
+
+
+class MePatch(In):
+    """What a person changes about themselves; what is left out stays."""
+
+    language: Language | None = None
+    time_zone: TimeZone | None = None
+    mail_digest: MailDigest | None = None
 
 
 class PasswordChange(In):
@@ -143,8 +151,25 @@ async def sign_out(
 @router.get("/me", operation_id="show_me", responses=problems())
 async def show_me(caller: Owner, session: Reading) -> PersonOut:
     """Return who is signed in; the roles are those that this sign-in may use."""
-    person = PersonOut.model_validate(await find_person(session, caller.id))
-    return person.model_copy(update={"roles": sorted(caller.roles)})
+    return _as_signed_in(await find_person(session, caller.id), caller)
+
+
+def _as_signed_in(person: Person | None, caller: Caller) -> PersonOut:
+    shown = PersonOut.model_validate(person)
+    return shown.model_copy(update={"roles": sorted(caller.roles)})
+
+
+@router.patch("/me", operation_id="change_me", responses=problems(413))
+async def change_me(body: MePatch, caller: Owner, session: Transaction) -> PersonOut:
+    """Change one's own language and time zone, and whether documents are told of once a day."""
+    person = await find_person(session, caller.id)
+    assert person is not None  # noqa: S101 somebody is signed in
+    changes = body.model_dump(exclude_none=True)
+    for name, value in changes.items():
+        setattr(person, name, value)
+    facts = {"person_id": person.id, "changed": sorted(changes), "roles": person.roles}
+    await audit.append(session, audit.Entry("person_changed", utc_now(), person.id, facts=facts))
+    return _as_signed_in(person, caller)
 
 
 @router.put(

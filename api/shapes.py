@@ -1,11 +1,12 @@
 """What goes in is closed and short; what comes out is a shape of its own."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from cardflow.model import Role
+from cardflow.settings import known_zone
 
 
 class In(BaseModel):
@@ -20,6 +21,11 @@ class Out(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+def known_zone_or_none(name: str) -> str:
+    """Return the name of a time zone that exists, or nothing."""
+    return known_zone(name) if name else name
+
+
 Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -29,6 +35,9 @@ Name = Annotated[
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
 ]
+Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
+TimeZone = Annotated[str, AfterValidator(known_zone_or_none)]  # IANA name; empty: the house's
+MailDigest = Literal["off", "daily"]
 Reason = Annotated[str, StringConstraints(max_length=1000)]
 Secret = Annotated[str, StringConstraints(max_length=200, strip_whitespace=False)]
 
@@ -46,6 +55,8 @@ class PersonOut(Out):
     sid: str
     organization: str
     language: str
+    mail_digest: str
+    time_zone: str
     roles: list[Role]
     active: bool
     must_change_password: bool

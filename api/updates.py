@@ -106,8 +106,9 @@ class MailOut(Out):
     address: str
     subject: str
     message_id: str
-    state: str
+    state: str  # queued sent failed folded
     error: str
+    digest_id: str  # the digest that told of it, when it was folded
     created_at: datetime
     sent_at: datetime | None
 

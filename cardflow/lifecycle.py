@@ -35,6 +35,10 @@ CLOSED = frozenset(
         LaneStage.LAPSED,
     }
 )
+# What waits for an operator when a document came in.
+REQUEST_FORM_CHECK = "the check of the request form"
+CERTIFICATE_FORM_CHECK = "the check of the certificate form"
+CHECKS = (REQUEST_FORM_CHECK, CERTIFICATE_FORM_CHECK)
 ENDED = frozenset({Stage.COMPLETED, Stage.REJECTED, Stage.CANCELLED, Stage.LAPSED})
 
 LABELS = {
@@ -141,9 +145,9 @@ def _awaited(update: UpdateInput, lane: Lane) -> tuple[Party, str]:
         case LaneStage.AWAITING_CERTIFICATE_FORM:
             return Party.OPERATOR if outside else Party.HOLDER, "the signed certificate form"
         case LaneStage.CHECKING_REQUEST_FORM:
-            return Party.OPERATOR, "the check of the request form"
+            return Party.OPERATOR, REQUEST_FORM_CHECK
         case LaneStage.CHECKING_CERTIFICATE_FORM:
-            return Party.OPERATOR, "the check of the certificate form"
+            return Party.OPERATOR, CERTIFICATE_FORM_CHECK
         case _ if lane.plan.needs_officer:
             return Party.OFFICER, "the decision at the CA"
     return Party.CA, "the certificate authority's answer"

@@ -184,6 +184,7 @@ class Policy:
     keep_old_encryption: bool = True
     revoke_replaced: bool = True
     notifications: tuple[MailKind, ...] = tuple(MailKind)
+    attach_documents: bool = False  # operators get the uploaded document with their mail
     renew_before_days: int = 30
     reminder_hours: int = 48
     escalation_hours: int = 240

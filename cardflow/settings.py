@@ -44,7 +44,8 @@ def _or_sqlite(url: object, info: ValidationInfo) -> object:
     return url or f"sqlite+aiosqlite:///{info.data.get('state_dir', '.')}/cardflow.db"
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """Return the name of a time zone, if there is such a zone."""
     if name not in available_timezones():
         msg = "no such time zone; use an IANA name such as Europe/Berlin"
         raise ValueError(msg)
@@ -72,7 +73,7 @@ class Settings(BaseSettings):
     default_language: Literal["en", "de"] = Field(
         "en", description="Used where a person has chosen no language."
     )
-    default_time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    default_time_zone: Annotated[str, AfterValidator(known_zone)] = Field(
         "UTC", description="IANA name of the zone in which pages show times, for who chose none."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -201,6 +202,23 @@ class Settings(BaseSettings):
     )
     mail_sender: str = Field(
         "Cardflow <cardflow@localhost>", description="The sender's address of every mail."
+    )
+    mail_attachment_bytes: int = Field(
+        10 * 1024 * 1024,
+        ge=0,
+        description="The largest document that a mail carries; larger ones are linked only.",
+    )
+    digest_above: int = Field(
+        10, ge=0, description="With more documents waiting, operators get digests instead of mails."
+    )
+    digest_hours: int = Field(
+        4, ge=1, le=168, description="How much time lies between an operator's digests at least."
+    )
+    digest_daily_hour: int = Field(
+        6,
+        ge=0,
+        le=23,
+        description="The hour, where they are, of the digest of people who chose one a day.",
     )
     catcher_port: Port = Field(
         8025, description="Port of the mail catcher's page that `cardflow up` starts."

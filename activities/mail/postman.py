@@ -1,15 +1,17 @@
 """Takes queued mails to the relay and writes down what became of each."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import parseaddr
 
-from activities.mail.compose import Composer
 from activities.mail.smtp import Fate, Outcome, Relay
-from cardflow.db.mail_queue import Letter, Posted, letters, mark
-from cardflow.errors import Refused
+from cardflow.db.letters import letters
+from cardflow.db.mail_queue import Posted, mark
+from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.errors import CardflowError, Refused
+from cardflow.mail.compose import Composer, build_composer
+from cardflow.mail.letters import Letter
 from cardflow.model import Profile
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
@@ -17,14 +19,26 @@ from cardflow.sql import Sessions, transaction
 
 GIVE_UP_AFTER = timedelta(hours=70)  # before the workflow that delivers later ends, after 3 days
 
+log = logging.getLogger(__name__)
+
 
 class Postman:
     """Nothing about mail ever stops an update: every outcome is a row, none is an exception."""
 
-    def __init__(self, sessions: Sessions, composer: Composer, relay: Relay) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        composer: Composer,
+        relay: Relay,
+        *,
+        store: DocumentStore | None = None,
+        largest_attachment: int = 0,
+    ) -> None:
         self._sessions = sessions
         self._composer = composer
         self._relay = relay
+        self._store = store
+        self._largest = largest_attachment
 
     @property
     def domain(self) -> str:
@@ -37,7 +51,7 @@ class Postman:
             return []
         async with transaction(self._sessions) as session:
             waiting = await letters(session, ids)
-        messages, outcomes = self._composed(waiting)
+        messages, outcomes = await self._composed(waiting)
         if messages:
             outcomes |= await self._relay.send(list(messages.items()), seconds=seconds)
         outcomes |= _given_up(waiting, outcomes)
@@ -47,16 +61,38 @@ class Postman:
             )
         return [key for key, outcome in outcomes.items() if outcome.fate is Fate.QUEUED]
 
-    def _composed(
+    async def try_out(self, letter: Letter, *, seconds: float) -> tuple[str, Outcome]:
+        """Return the subject of a mail that nobody waits for, and what the relay said to it."""
+        try:
+            message = self._composer.compose(letter)
+        except Refused as refusal:
+            return "", Outcome(Fate.FAILED, str(refusal))
+        subject = f"[{self._composer.word_for_trial(letter)}] {message['Subject']}"
+        message.replace_header("Subject", subject)
+        outcomes = await self._relay.send([(letter.id, message)], seconds=seconds)
+        return subject, outcomes[letter.id]
+
+    async def _composed(
         self, waiting: Sequence[Letter]
     ) -> tuple[dict[str, EmailMessage], dict[str, Outcome]]:
         messages, outcomes = {}, {}
         for letter in waiting:
+            document = await self._document(letter)
             try:
-                messages[letter.id] = self._composer.compose(letter)
+                messages[letter.id] = self._composer.compose(letter, document)
             except Refused as refusal:
                 outcomes[letter.id] = Outcome(Fate.FAILED, str(refusal))
         return messages, outcomes
+
+    async def _document(self, letter: Letter) -> bytes | None:
+        enclosed = letter.enclosure
+        if enclosed is None or self._store is None or enclosed.size > self._largest:
+            return None
+        try:
+            return await self._store.get(enclosed.sha256)
+        except (CardflowError, OSError) as error:
+            log.warning("a mail goes without its document: %s", error)
+            return None
 
 
 def _given_up(waiting: Sequence[Letter], outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
@@ -77,14 +113,6 @@ def build_postman(
     settings: Settings, sessions: Sessions, profiles: Mapping[str, Profile]
 ) -> Postman:
     """Return the postman of this installation."""
-    name, address = parseaddr(settings.mail_sender)
-    composer = Composer(
-        Address(name, addr_spec=address),
-        organisation=settings.organisation,
-        public_url=settings.public_url,
-        default_language=settings.default_language,
-        titles={name: profile.title for name, profile in profiles.items()},
-    )
     file = settings.smtp_password_file
     relay = Relay(
         settings.smtp_host,
@@ -93,4 +121,10 @@ def build_postman(
         user=settings.smtp_user,
         password=read_secret(file).decode().strip() if file else "",
     )
-    return Postman(sessions, composer, relay)
+    return Postman(
+        sessions,
+        build_composer(settings, profiles),
+        relay,
+        store=FileStore(settings.document_dir),
+        largest_attachment=settings.mail_attachment_bytes,
+    )

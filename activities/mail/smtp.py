@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import aiosmtplib
 
+COMPLETED = 250  # RFC 5321 4.2.3: the only yes to a message
 PERMANENT = 500  # RFC 5321 4.2.1: 5yz replies are final
 LONGEST_REASON = 500
 
@@ -28,6 +29,7 @@ class Outcome:
 
     fate: Fate
     reason: str = ""
+    said: str = field(default="", compare=False)  # the relay's own words, of a yes too
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,19 @@ class Relay:
 
 async def _send(client: aiosmtplib.SMTP, message: EmailMessage) -> Outcome:
     try:
-        await client.send_message(message)
+        _, said = await client.send_message(message)
     except aiosmtplib.SMTPRecipientsRefused as refusal:
         return _refused(refusal.recipients[0])
     except (aiosmtplib.SMTPNotSupported, ValueError) as error:
         return Outcome(Fate.FAILED, _reason(error))
     except aiosmtplib.SMTPResponseException as refusal:
         return _refused(refusal)
-    return Outcome(Fate.SENT)
+    return Outcome(Fate.SENT, said=f"{COMPLETED} {said}")
 
 
 def _refused(refusal: aiosmtplib.SMTPResponseException) -> Outcome:
     fate = Fate.FAILED if refusal.code >= PERMANENT else Fate.QUEUED
-    return Outcome(fate, _reason(refusal))
+    return Outcome(fate, _reason(refusal), said=_reason(refusal))
 
 
 def _reason(error: Exception) -> str:

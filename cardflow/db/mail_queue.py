@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import String, and_, cast, or_, select
+from sqlalchemy import String, and_, cast, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import AuditEntry, Mail, Person, Update
-from cardflow.db.views import event_of, input_of
+from cardflow.db.tables import Mail, Person, WaitingFor
+from cardflow.lifecycle import CHECKS
 from cardflow.model import Event, MailKind, Party, Role, UpdateInput
 
 NAMESPACE = uuid.UUID("5f1f0d1c-4f0a-5c58-9a53-6f1a4f2d7c11")
@@ -23,23 +23,18 @@ ROLES = {
     MailKind.DOCUMENT_RECEIVED: (Role.OPERATOR,),
     MailKind.ESCALATION: (Role.OPERATOR, Role.ADMIN),
 }
+DAILY = "daily"
+DOCUMENT_WAITS = and_(
+    col(WaitingFor.party) == Party.OPERATOR.value, col(WaitingFor.what).in_(CHECKS)
+)
 
 
 @dataclass(frozen=True)
-class Letter:
-    """One mail to one person, with everything that its text needs."""
+class Postage:
+    """How mails are queued: what Message-IDs end with, and when documents go into a digest."""
 
-    id: str
-    kind: MailKind
-    message_id: str
-    address: str
-    person_id: str
-    name: str
-    language: str
-    holder_name: str
-    created_at: datetime
-    event: Event
-    update: UpdateInput
+    domain: str
+    digest_above: int  # so many documents may wait before operators get digests
 
 
 @dataclass(frozen=True)
@@ -51,13 +46,19 @@ class Posted:
     error: str = ""
 
 
-async def queue(session: AsyncSession, update: UpdateInput, event: Event, *, domain: str) -> None:
+async def queue(
+    session: AsyncSession, update: UpdateInput, event: Event, *, postage: Postage
+) -> None:
     """Leave one mail per recipient that the event asks for and the policy wants."""
     kind = wanted_kind(update, event)
     if kind is None:
         return
+    crowded = kind is MailKind.DOCUMENT_RECEIVED and await _is_crowded(
+        session, update, event, postage.digest_above
+    )
     for person in await _recipients(session, update, event, kind):
-        key = str(uuid.uuid5(NAMESPACE, f"{update.update_id}/{event.number}/{person.id}"))
+        daily = kind is MailKind.DOCUMENT_RECEIVED and person.mail_digest == DAILY
+        key = mail_id(f"{update.update_id}/{event.number}/{person.id}")
         session.add(
             Mail(
                 id=key,
@@ -66,11 +67,22 @@ async def queue(session: AsyncSession, update: UpdateInput, event: Event, *, dom
                 kind=kind,
                 person_id=person.id,
                 address=person.email,
-                message_id=f"<{key}@{domain}>",
-                state="queued",
+                message_id=f"<{key}@{postage.domain}>",
+                state="folded" if crowded or daily else "queued",
                 created_at=event.at,
             )
         )
+
+
+def mail_id(natural_key: str) -> str:
+    """Return the id of the one mail with this natural key."""
+    return str(uuid.uuid5(NAMESPACE, natural_key))
+
+
+async def _is_crowded(session: AsyncSession, update: UpdateInput, event: Event, most: int) -> bool:
+    this = and_(col(WaitingFor.update_id) == update.update_id, col(WaitingFor.lane) == event.lane)
+    others = select(func.count()).select_from(WaitingFor).where(DOCUMENT_WAITS, not_(this))
+    return (await session.scalar(others) or 0) > most
 
 
 def wanted_kind(update: UpdateInput, event: Event) -> MailKind | None:
@@ -81,6 +93,13 @@ def wanted_kind(update: UpdateInput, event: Event) -> MailKind | None:
     if event.ready and MailKind.READY_TO_CONTINUE in notified:
         return MailKind.READY_TO_CONTINUE
     return None
+
+
+def recipients_of(kind: MailKind) -> tuple[Role, ...]:
+    """Return the roles that get mails of the kind; a reminder goes to whoever is waited for."""
+    if kind is MailKind.REMINDER:
+        return (Role.HOLDER, Role.OPERATOR, Role.OFFICER)
+    return ROLES.get(kind, (Role.HOLDER,))
 
 
 async def _recipients(
@@ -111,47 +130,29 @@ async def queued_for(session: AsyncSession, update_id: str, events: Sequence[Eve
     return list((await session.scalars(query.order_by(col(Mail.event), col(Mail.id)))).all())
 
 
-async def letters(session: AsyncSession, ids: Sequence[str]) -> list[Letter]:
-    """Return those of the mails that are still to be sent, in order."""
-    query = (
-        select(Mail, Person, Update, AuditEntry)
-        .join(Person, col(Person.id) == col(Mail.person_id))
-        .join(Update, col(Update.id) == col(Mail.update_id))
-        .join(
-            AuditEntry,
-            and_(
-                col(AuditEntry.update_id) == col(Mail.update_id),
-                col(AuditEntry.event) == col(Mail.event),
-            ),
-        )
-        .where(col(Mail.id).in_(ids), col(Mail.state) == "queued")
-        .order_by(col(Mail.event), col(Mail.id))
-    )
-    found = []
-    for mail, person, update, entry in (await session.execute(query)).all():
-        holder = await session.get(Person, update.holder_id)
-        found.append(
-            Letter(
-                id=mail.id,
-                kind=MailKind(mail.kind),
-                message_id=mail.message_id,
-                address=mail.address,
-                person_id=person.id,
-                name=person.name,
-                language=person.language,
-                holder_name=holder.name if holder else "",
-                created_at=mail.created_at,
-                event=event_of(entry),
-                update=input_of(update),
-            )
-        )
-    return found
+async def queued_beside_updates(session: AsyncSession) -> list[str]:
+    """Return the digests and warnings that were not sent yet."""
+    query = select(col(Mail.id)).where(col(Mail.update_id) == "", col(Mail.state) == "queued")
+    return list((await session.scalars(query.order_by(col(Mail.id)))).all())
+
+
+async def list_mails(
+    session: AsyncSession, *, state: str, before: tuple[datetime, str] | None, limit: int
+) -> list[Mail]:
+    """Return mails, the newest first, older ones than ``before`` only."""
+    at, key = col(Mail.created_at), col(Mail.id)
+    query = select(Mail).order_by(at.desc(), key.desc()).limit(limit)
+    if state:
+        query = query.where(col(Mail.state) == state)
+    if before:
+        query = query.where(or_(at < before[0], and_(at == before[0], key < before[1])))
+    return list((await session.scalars(query)).all())
 
 
 async def mark(session: AsyncSession, outcomes: Mapping[str, Posted]) -> None:
     """Leave what became of each mail; one that was sent meanwhile stays sent."""
-    for mail_id, posted in outcomes.items():
-        mail = await session.get_one(Mail, mail_id)
+    for key, posted in outcomes.items():
+        mail = await session.get_one(Mail, key)
         if mail.state == "sent":
             continue
         mail.state, mail.subject, mail.error = posted.state, posted.subject, posted.error

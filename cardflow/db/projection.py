@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db import audit, effects, mail_queue
+from cardflow.db.mail_queue import Postage
 from cardflow.db.tables import AuditEntry, Update, UpdateLane, WaitingFor
 from cardflow.db.views import input_of, text_of
 from cardflow.errors import Refused
@@ -15,7 +16,7 @@ from cardflow.wire import to_json
 
 
 async def publish(
-    session: AsyncSession, view: UpdateView, events: Sequence[Event], *, mail_domain: str
+    session: AsyncSession, view: UpdateView, events: Sequence[Event], *, postage: Postage
 ) -> None:
     """Leave the events, their effects, their mails in the queue and the state after them."""
     row = await session.get(Update, view.update_id, with_for_update=True)
@@ -29,7 +30,7 @@ async def publish(
     await audit.append_all(session, [_entry(row.id, event) for event in new])
     for event in new:
         await effects.apply(session, effects.Happening(row, update, view, event))
-        await mail_queue.queue(session, update, event, domain=mail_domain)
+        await mail_queue.queue(session, update, event, postage=postage)
     await session.flush()
 
 

@@ -33,6 +33,7 @@ class Person(SQLModel, table=True):
     organization: str = Field(default="", max_length=200)
     language: str = Field(default="en", max_length=10)
     time_zone: str = Field(default="", max_length=64)  # IANA name; empty: the house's
+    mail_digest: str = Field(default="off", max_length=10)  # off daily
     roles: list[str] = Field(default_factory=list, sa_type=JSON)
     password_hash: str = Field(default="", max_length=200)
     must_change_password: bool = False
@@ -289,7 +290,10 @@ class AuditEntry(SQLModel, table=True):
 
 
 class Mail(SQLModel, table=True):
-    """One mail to one person about one event; its Message-ID is the same at each try."""
+    """One mail to one person about one event; its Message-ID is the same at each try.
+
+    A digest and a warning about a certificate belong to no update: ``update_id`` is empty.
+    """
 
     __tablename__ = "mails"
     id: str = Field(primary_key=True, max_length=36)
@@ -300,10 +304,26 @@ class Mail(SQLModel, table=True):
     address: str = Field(max_length=254)
     subject: str = Field(default="", max_length=300)
     message_id: str = Field(unique=True, max_length=200)
-    state: str = Field(max_length=10, index=True)  # queued sent failed
+    state: str = Field(max_length=10, index=True)  # queued sent failed folded
     error: str = ""
+    certificate_sha256: str = Field(default="", index=True, max_length=64)  # that expires
+    digest_id: str = Field(default="", max_length=36)  # which mail tells what was folded
     created_at: datetime = instant()
     sent_at: datetime | None = instant(default=None, nullable=True)
+
+
+class MailText(SQLModel, table=True):
+    """What mails of one kind say under a policy in one language, instead of our own words."""
+
+    __tablename__ = "mail_texts"
+    policy_name: str = Field(primary_key=True, max_length=100)
+    kind: str = Field(primary_key=True, max_length=30)
+    language: str = Field(primary_key=True, max_length=10)
+    subject: str = Field(max_length=300)
+    body: str
+    version: int = 1
+    updated_by: str = Field(max_length=36)
+    updated_at: datetime = instant()
 
 
 class IdempotentAnswer(SQLModel, table=True):

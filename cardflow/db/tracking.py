@@ -22,6 +22,13 @@ async def register(session: AsyncSession, card: Card, update: UpdateInput, at: d
             session.add(_tracked(card.id, update.update_id, found, facts, at))
 
 
+def has_gone(inventory: str, sha256: str) -> bool:
+    """Tell whether a card whose inventory (JSON) showed everything does not carry it any more."""
+    if not inventory or not from_json(Inventory, json.loads(inventory)).logged_in:
+        return False  # what only a login shows may still be there
+    return sha256 not in {facts.sha256 for _, facts in _readable(inventory)}
+
+
 def _readable(inventory: str) -> Iterator[tuple[FoundCertificate, CertificateFacts]]:
     if not inventory:
         return

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cardflow.db import mail_queue, opening, projection
+from cardflow.db.mail_queue import Postage
 from cardflow.model import Event, UpdateInput, UpdateView
 from cardflow.sql import Sessions, transaction
 
@@ -10,10 +11,12 @@ from cardflow.sql import Sessions, transaction
 class UpdateRecord:
     """Opens updates and publishes what happened to them, one transaction each."""
 
-    def __init__(self, sessions: Sessions, *, decision_root: str, mail_domain: str) -> None:
+    def __init__(
+        self, sessions: Sessions, *, decision_root: str, mail_domain: str, digest_above: int = 10
+    ) -> None:
         self._sessions = sessions
         self._decision_root = decision_root
-        self._mail_domain = mail_domain
+        self._postage = Postage(mail_domain, digest_above)
 
     async def open(self, update: UpdateInput, workflow_id: str) -> list[str]:
         """Leave the update on record, or only the refusal, and return why it was refused."""
@@ -30,5 +33,5 @@ class UpdateRecord:
     async def publish(self, view: UpdateView, events: Sequence[Event]) -> list[str]:
         """Leave events and state on record; return the mails of these events that wait."""
         async with transaction(self._sessions) as session:
-            await projection.publish(session, view, events, mail_domain=self._mail_domain)
+            await projection.publish(session, view, events, postage=self._postage)
             return await mail_queue.queued_for(session, view.update_id, events)

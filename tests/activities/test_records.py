@@ -7,7 +7,6 @@ from email.headerregistry import Address
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.mail.compose import Composer
 from activities.mail.postman import Postman, build_postman
 from activities.mail.smtp import Relay
 from activities.mail_out import MailActivities
@@ -16,6 +15,7 @@ from activities.records import RecordActivities
 from cardflow.db.tables import Mail, Person, Update
 from cardflow.db.update_record import UpdateRecord
 from cardflow.errors import Unavailable
+from cardflow.mail.compose import Composer
 from cardflow.model import EventKind, MailKind
 from cardflow.profiles import load_profiles
 from cardflow.settings import Settings

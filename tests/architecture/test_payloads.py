@@ -14,6 +14,7 @@ import pytest
 
 import activities.orders
 import cardflow.jobs
+import cardflow.mail.trial
 import cardflow.model
 
 SECRETS = {"pin", "puk", "secret", "password", "passphrase", "passwords", "pins"}
@@ -22,7 +23,7 @@ CONTAINERS = (tuple, list, dict)
 
 
 def payloads() -> list[type]:
-    modules = (cardflow.model, cardflow.jobs, activities.orders)
+    modules = (cardflow.model, cardflow.jobs, cardflow.mail.trial, activities.orders)
     members = (member for module in modules for _, member in inspect.getmembers(module))
     return sorted(
         {member for member in members if inspect.isclass(member) and is_ours(member)},

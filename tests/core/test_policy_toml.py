@@ -49,6 +49,7 @@ def test_what_is_left_out_takes_the_default():
     policy = read(GOOD)
 
     assert policy.notifications == tuple(MailKind)
+    assert not policy.attach_documents
     assert policy.permissions.cancel
     assert policy.version == 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cardflow.db.mail_queue import letters
+from cardflow.db.letters import letters
 from cardflow.db.tables import Mail, Person
 from cardflow.model import EventKind, MailKind, Mode, Party
 from cardflow.sql import transaction
@@ -94,7 +94,7 @@ async def test_ready_is_told_inside_the_mail_that_made_it_so(sessions):
     assert mail.kind == MailKind.UPDATE_APPROVED
     async with transaction(sessions) as session:
         (letter,) = await letters(session, [mail.id])
-    assert letter.event.ready
+    assert letter.ready
 
 
 async def test_a_repeated_publication_keeps_the_message_id(sessions):
@@ -126,5 +126,5 @@ async def test_a_letter_knows_the_person_the_event_and_the_holder(sessions):
         holder = await session.get(Person, build.HOLDER)
 
     assert (letter.holder_name, letter.address) == (holder.name, mail.address)
-    assert letter.event.facts == {"kind": "request_form"}
-    assert letter.update.policy.contact == "Ask the service desk."
+    assert letter.facts == {"kind": "request_form"}
+    assert letter.contact == "Ask the service desk."

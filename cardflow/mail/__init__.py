@@ -1,0 +1,1 @@
+"""Mail: what it says. How it leaves is the business of activities."""
