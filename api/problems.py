@@ -113,16 +113,29 @@ Shown = Callable[[Request, Problem], Response]
 def install_problems(app: FastAPI, shown: Shown) -> None:
     """Have every error of ``app`` answered in one form."""
     told: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
-        (Problem, lambda problem: problem),
-        (CardflowError, _expected),
+        *((kind, problem_of) for kind in NOT_DONE),
         (RequestValidationError, _invalid),
         (HTTPException, _http),
-        (IntegrityError, _clash),
-        *((down, _down) for down in (RPCError, OperationalError, InterfaceError)),
         (Exception, _bug),
     )
-    for kind, problem_of in told:
-        app.exception_handler(kind)(_answering(problem_of, shown))
+    for kind, answer in told:
+        app.exception_handler(kind)(_answering(answer, shown))
+
+
+# What a form that was refused, or could not be carried out now, is shown again for.
+NOT_DONE = (Problem, CardflowError, IntegrityError, RPCError, OperationalError, InterfaceError)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what one of the errors in ``NOT_DONE`` is told as."""
+    match error:
+        case Problem():
+            return error
+        case CardflowError():
+            return _expected(error)
+        case IntegrityError():
+            return _clash(error)
+    return _down(error)
 
 
 def _answering(

@@ -46,6 +46,7 @@ class PersonOut(Out):
     sid: str
     organization: str
     language: str
+    time_zone: str
     roles: list[Role]
     active: bool
     must_change_password: bool
