@@ -37,9 +37,10 @@ class MePatch(In):
     """What to change about oneself; what is left out stays."""
 
     language: Annotated[str, StringConstraints(pattern="^[a-z]{2}$")] | None = None
-    time_zone: Annotated[
-        str, Field(max_length=64, description="An IANA name; empty: the organisation's.")
-    ] | None = None
+    time_zone: (
+        Annotated[str, Field(max_length=64, description="An IANA name; empty: the organisation's.")]
+        | None
+    ) = None
 
 
 class SignInOut(Out):
@@ -66,9 +67,7 @@ async def change_me(body: MePatch, caller: Owner, session: Transaction) -> Perso
 
 
 @router.get("/sessions", operation_id="list_sign_ins", responses=problems())
-async def show_sign_ins(
-    caller: Owner, session: Reading, settings: AppSettings
-) -> Page[SignInOut]:
+async def show_sign_ins(caller: Owner, session: Reading, settings: AppSettings) -> Page[SignInOut]:
     """List where one is signed in, the one used last first."""
     rows = await _mine(session, caller, settings)
     return Page(items=[_shown(row, caller) for row in rows])

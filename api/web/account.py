@@ -128,9 +128,7 @@ def _words(text: str) -> WordsIn:
 
 
 @router.post("/account/agents/{agent_id}/revoke", name="revoke_agent_form")
-async def revoke(
-    request: Request, agent_id: Id, caller: Keeper, session: Transaction
-) -> Response:
+async def revoke(request: Request, agent_id: Id, caller: Keeper, session: Transaction) -> Response:
     """End a workstation's agent."""
     await revoke_agent(agent_id, caller, session)
     return go(request, HERE, N_("The workstation can do nothing any more."))

@@ -65,7 +65,12 @@ async def my_cards(
     cards = await show_cards(caller, session, paging, Wanted(holder=caller.id))
     shown = [await card_shown(card, caller, session) for card in cards.items]
     return page(
-        request, "holder/cards.html", cards=shown, next=cards.next, seen=seen, titles=titles_of(state)
+        request,
+        "holder/cards.html",
+        cards=shown,
+        next=cards.next,
+        seen=seen,
+        titles=titles_of(state),
     )
 
 

@@ -137,9 +137,7 @@ async def retry_form(
 
 
 @router.get("/updates/{update_id}/lanes/{lane}/form", name="form_page")
-async def form_page(
-    update_id: Id, lane: LaneName, caller: Printer, state: Everything
-) -> Response:
+async def form_page(update_id: Id, lane: LaneName, caller: Printer, state: Everything) -> Response:
     """Return the form to print and sign; a refusal is told as a page."""
     return await show_form(update_id=update_id, lane=lane, caller=caller, state=state)
 
@@ -230,9 +228,7 @@ async def update_shown(
     )
 
 
-async def _documents(
-    session: AsyncSession, caller: Caller, update_id: str
-) -> list[DocumentOut]:
+async def _documents(session: AsyncSession, caller: Caller, update_id: str) -> list[DocumentOut]:
     if not grants(caller, Permission.SEE_DOCUMENTS):
         return []
     return (await show_documents(update_id, caller, session)).items
@@ -246,9 +242,7 @@ async def _unregistered(
     if not over or update.holder.id != caller.id:
         return 0
     try:
-        offer = await show_plan(
-            card_id=update.card_id, caller=caller, session=session, state=state
-        )
+        offer = await show_plan(card_id=update.card_id, caller=caller, session=session, state=state)
     except Problem:
         return 0
     return len(offer.third_party) or len(offer.plan.registers)

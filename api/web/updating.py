@@ -109,9 +109,7 @@ async def _update_page(
 
 
 @router.get("/cards/{card_id}/clear", name="clear_card_page")
-async def clear_page(
-    request: Request, card_id: Id, caller: Clearer, state: Everything
-) -> Response:
+async def clear_page(request: Request, card_id: Id, caller: Clearer, state: Everything) -> Response:
     """Return what revoking and clearing the card means, and the form that orders it."""
     return await _clear_page(request, caller, state, card_id)
 
