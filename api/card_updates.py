@@ -69,8 +69,8 @@ class PlanOut(Out):
     on_card: list[CertificateOnCard]  # as last seen: what the plan's references name
     seen_at: datetime | None
     titles: dict[str, str]  # of profiles
-    optional: list[OptionalOut] = []
-    third_party: list[ThirdPartyOut] = []
+    optional: list[OptionalOut] = Field(default_factory=list)
+    third_party: list[ThirdPartyOut] = Field(default_factory=list)
     contact: str
 
 

@@ -12,7 +12,7 @@ LongText = Annotated[str, Form(max_length=10_000)]
 
 
 def shown_again(error: Exception, key: str, **typed: Any) -> dict[str, Any]:
-    """Return what a form's page needs to be shown again after an error: the reason, and what was typed.
+    """Return what shows a form's page again after an error: the reason, and what was typed.
 
     A key that got a no would get the same no again; one that got no answer must be kept.
     """

@@ -1,5 +1,6 @@
 """One update, for whoever may see it: where it stands, what waits, and what they may do now."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
@@ -41,6 +42,7 @@ from cardflow.model import Kind, LaneStage, Means, Mode, Stage
 from cardflow.sql import transaction
 
 LONGEST_REASON = 1_000
+PAUSE = 0.3  # seconds
 STAGES = {
     LaneStage.PREPARING: N_("The key is still to be made on the card, at the workstation."),
     LaneStage.AWAITING_REQUEST_FORM: N_("The signed request form is awaited."),
@@ -48,10 +50,12 @@ STAGES = {
     LaneStage.AT_CA: N_("The certificate authority has the request."),
     LaneStage.CA_REJECTED: N_("The certificate authority rejected the request."),
     LaneStage.AWAITING_CERTIFICATE_FORM: N_(
-        "Issued by the certificate authority, not yet on the card. The signed certificate form is awaited."
+        "Issued by the certificate authority, not yet on the card. "
+        "The signed certificate form is awaited."
     ),
     LaneStage.CHECKING_CERTIFICATE_FORM: N_(
-        "Issued by the certificate authority, not yet on the card. An operator checks the signed certificate form."
+        "Issued by the certificate authority, not yet on the card. "
+        "An operator checks the signed certificate form."
     ),
     LaneStage.READY: N_("Ready to be written to the card."),
     LaneStage.WRITTEN: N_("On the card, read back and proven."),
@@ -205,7 +209,7 @@ async def update_shown(
     """Return the page of an update; ``again`` is what a refused form adds."""
     async with transaction(state.reads) as session:
         seen = await version_of(session, caller, f"update:{update_id}")
-        update = await show_update(update_id, caller, session, state)
+        update = await _settled(update_id, caller, session, state)
         happened = (await show_timeline(update_id, caller, session)).items
         documents = await _documents(session, caller, update_id)
         place = await place_of(session, update.holder.id, update.token_serial)
@@ -226,6 +230,18 @@ async def update_shown(
         limit=in_words(state.settings.upload_limit_bytes),
         **again,
     )
+
+
+async def _settled(
+    update_id: str, caller: Caller, session: AsyncSession, state: State
+) -> UpdateOut:
+    """Return the update; what has ended is on record a moment later, and worth that moment."""
+    update = await show_update(update_id, caller, session, state)
+    if update.live or update.ended_at:
+        return update
+    await asyncio.sleep(PAUSE)
+    async with transaction(state.reads) as later:
+        return await show_update(update_id, caller, later, state)
 
 
 async def _documents(session: AsyncSession, caller: Caller, update_id: str) -> list[DocumentOut]:

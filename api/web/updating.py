@@ -26,6 +26,7 @@ from api.web.live import version_of
 from api.web.my_cards import place_of
 from api.web.one_update import MODES
 from api.web.render import go, page
+from cardflow.policy import Selection
 from cardflow.sql import transaction
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -50,7 +51,8 @@ async def update_page(
     third_party: ThirdParty = [],  # noqa: B006 FastAPI copies it
 ) -> Response:
     """Return what an update of the card would do, with the choices made so far."""
-    return await _update_page(request, caller, state, card_id, optional, third_party)
+    chosen = Selection(tuple(optional), tuple(third_party))
+    return await _update_page(request, caller, state, card_id, chosen)
 
 
 @router.post("/cards/{card_id}/update", name="update_card_form")
@@ -70,8 +72,9 @@ async def update_card(
         confirmed = UpdateIn(optional=optional, third_party=third_party, plan_digest=plan_digest)
         opened = await start_update(card_id, confirmed, caller, state, key or None)
     except NOT_DONE as error:
+        chosen = Selection(tuple(optional), tuple(third_party))
         again = shown_again(error, key)
-        return await _update_page(request, caller, state, card_id, optional, third_party, **again)
+        return await _update_page(request, caller, state, card_id, chosen, **again)
     return go(request, f"/updates/{opened.id}")
 
 
@@ -80,8 +83,7 @@ async def _update_page(
     caller: Caller,
     state: State,
     card_id: str,
-    optional: list[str],
-    third_party: list[str],
+    chosen: Selection,
     **again: Any,
 ) -> Response:
     async with transaction(state.reads) as session:
@@ -93,8 +95,8 @@ async def _update_page(
             caller=caller,
             session=session,
             state=state,
-            optional=optional,
-            third_party=third_party,
+            optional=list(chosen.optional),
+            third_party=list(chosen.third_party),
         )
     return page(
         request,
