@@ -139,7 +139,7 @@ async def _account(
 ) -> Response:
     async with transaction(state.reads) as session:
         seen = await version_of(session, caller, "agents")
-        me = await show_me(caller, session)
+        person = await show_me(caller, session)
         sign_ins = (await show_sign_ins(caller, session, state.settings)).items
         agents: Page[AgentOut] = Page(items=[])
         if grants(caller, Permission.MANAGE_AGENTS):
@@ -147,7 +147,7 @@ async def _account(
     return page(
         request,
         "holder/account.html",
-        me=me,
+        person=person,
         sign_ins=[(one, browser(one.user_agent)) for one in sign_ins],
         agents=[agent for agent in agents.items if agent.state != "revoked"],
         keeps_agents=bool(grants(caller, Permission.MANAGE_AGENTS)),

@@ -46,7 +46,7 @@ class Shown:
     """A card as its holder sees it."""
 
     card: CardOut
-    place: Place
+    place: Place | None  # None: not for this reader
     newest: UpdateLine | None  # the newest update
     contents: ContentsOut | None
     hidden: str = ""  # why the contents are not shown, when they are not
@@ -116,9 +116,10 @@ def titles_of(state: State) -> dict[str, str]:
 
 async def card_shown(card: CardOut, caller: Caller, session: AsyncSession) -> Shown:
     """Return the card with where it is and where its newest update stands."""
-    contents, hidden = None, ""
+    contents, hidden, place = None, "", None
     try:
         if grants(caller, Permission.SEE_CONTENTS):
+            place = await place_of(session, card.holder_id, card.token_serial)
             contents = await show_contents(card.id, caller, session)
     except Problem as problem:
         hidden = problem.detail
@@ -126,7 +127,6 @@ async def card_shown(card: CardOut, caller: Caller, session: AsyncSession) -> Sh
     if grants(caller, Permission.SEE_UPDATES):
         found = await show_updates(caller=caller, session=session, paging=NEWEST, card=card.id)
         newest = next(iter(found.items), None)
-    place = await place_of(session, card.holder_id, card.token_serial)
     return Shown(card, place, newest, contents, hidden)
 
 

@@ -291,7 +291,6 @@ async def test_it_all_works_without_javascript(office, sit_down, tmp_path):
 
 async def test_my_account(office, seat, door):
     await seat.open("/account")
-    await look(seat)
     await seat.page.get_by_label("Language of pages").select_option("de")
     await seat.page.get_by_label("Time zone").select_option("Europe/Berlin")
     await seat.click("Keep these settings")

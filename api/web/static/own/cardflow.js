@@ -32,3 +32,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   event.target.click();
 });
+
+// A file that would be refused for its size need not travel first.
+document.addEventListener("change", (event) => {
+  const limit = Number(event.target.dataset?.limit);
+  if (!limit) return;
+  const isTooLarge = [...event.target.files].some((file) => file.size > limit);
+  event.target.setCustomValidity(isTooLarge ? event.target.dataset.tooLarge : "");
+  event.target.reportValidity();
+});
