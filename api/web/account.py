@@ -1,6 +1,7 @@
 """My account: language, time zone, where I am signed in, and my workstations' agents."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
@@ -153,10 +154,16 @@ async def _account(
         keeps_agents=bool(grants(caller, Permission.MANAGE_AGENTS)),
         code=code,
         seen=seen,
-        zones=sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC"),
+        zones=zones(),
         language_names=NAMES,
         **again,
     )
+
+
+@cache
+def zones() -> list[str]:
+    """Return the time zones that people live in."""
+    return sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
 
 
 def browser(user_agent: str) -> str:
