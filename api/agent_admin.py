@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import may
@@ -67,13 +67,16 @@ class WordsIn(In):
 
 @router.get("", operation_id="list_agents", responses=problems())
 async def show_agents(
-    caller: Reader, session: Reading, paging: Annotated[Paging, Depends()]
+    caller: Reader,
+    session: Reading,
+    paging: Annotated[Paging, Depends()],
+    person: Annotated[str, Query(max_length=36)] = "",
 ) -> Page[AgentOut]:
     """List agents; a holder sees their own."""
     only_own = authorize(caller, Permission.SEE_AGENTS).scope is Scope.OWN
     rows = await list_agents(
         session,
-        person_id=caller.id if only_own else "",
+        person_id=caller.id if only_own else person,
         after=paging.after("agents"),
         limit=paging.limit + 1,
     )

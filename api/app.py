@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    account,
     agent_admin,
     agents,
     audit,
@@ -36,18 +37,19 @@ from api.observing import Observed
 from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
-from api.web import entrance, errors, live
+from api.web import account as account_pages
+from api.web import entrance, errors, live, my_cards, one_update, updating
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, people, tokens, cards, contents, card_updates, updates, work,
+    session, account, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
     policies, ca,
     certificates, agent_admin, audit, mail_log,
 )  # fmt: skip
-PAGES = (entrance, live)
+PAGES = (entrance, live, account_pages, my_cards, updating, one_update)
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 

@@ -1,5 +1,6 @@
 """What an update of a card would do, and opening one."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -11,6 +12,7 @@ from api.authorize import Caller, Permission, authorize
 from api.idempotency import GivenKey, id_for
 from api.opening import Opened, Wish, earlier, open_update
 from api.planning import (
+    Case,
     case_of,
     check_confirmed,
     check_serial,
@@ -27,7 +29,7 @@ from api.shapes import Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import OpenedOut, VisitOut
 from api.update_views import shown_update
-from cardflow.model import Kind, Plan, new_id
+from cardflow.model import CertificateKind, CertificateOnCard, Kind, Plan, Policy, new_id
 from cardflow.policy import Selection
 from cardflow.sql import transaction
 
@@ -41,11 +43,35 @@ Optional = Annotated[list[ProfileName], Query(max_length=50)]
 ThirdParty = Annotated[list[Digest], Query(max_length=200)]
 
 
+class OptionalOut(Out):
+    """A profile that whoever opens the update may choose."""
+
+    profile: str
+    title: str
+    chosen: bool
+
+
+class ThirdPartyOut(Out):
+    """A certificate of somebody else's on the card that may be registered for tracking."""
+
+    sha256: str
+    subject: str
+    issuer: str
+    not_after: datetime
+    chosen: bool
+
+
 class PlanOut(Out):
-    """What an update would do, and the digest that confirms exactly this."""
+    """What an update would do, the digest that confirms exactly this, and what can be chosen."""
 
     plan: Plan
     digest: str
+    on_card: list[CertificateOnCard]  # as last seen: what the plan's references name
+    seen_at: datetime | None
+    titles: dict[str, str]  # of profiles
+    optional: list[OptionalOut] = Field(default_factory=list)
+    third_party: list[ThirdPartyOut] = Field(default_factory=list)
+    contact: str
 
 
 class UpdateIn(In):
@@ -80,7 +106,10 @@ async def show_plan(
     selection = _selection(optional, third_party)
     opening = opening_by(caller, grant, case)
     plan = plan_update(case, state.profiles, selection, update_id=new_id(), opening=opening)
-    return PlanOut(plan=shown(plan), digest=plan_digest(case.policy, plan))
+    offer = _offer(state, case, plan, Kind.UPDATE)
+    offer.optional = _optional(case.policy, selection, offer.titles)
+    offer.third_party = _third_party(case, selection)
+    return offer
 
 
 @router.post(
@@ -108,6 +137,18 @@ async def start_update(
     return await _opened(state, caller, opened)
 
 
+@router.get("/{card_id}/clear", operation_id="plan_clearing", responses=problems(404, 409))
+async def show_clearing(
+    card_id: Id, caller: Clearer, session: Reading, state: Everything
+) -> PlanOut:
+    """Return what revoking and clearing the card would remove, and every reason against it."""
+    card = await registered_card(session, card_id)
+    grant = authorize(caller, Permission.CLEAR_CARD, card)
+    case = await case_of(session, card)
+    plan = plan_clearing(case, opening=opening_by(caller, grant, case))
+    return _offer(state, case, plan, Kind.CLEAR)
+
+
 @router.post(
     "/{card_id}/clear",
     status_code=201,
@@ -131,6 +172,47 @@ async def clear_card(
         raise refused(plan.objections)
     wish = Wish(caller, grant, case, plan, update_id, Kind.CLEAR, body.reason, key)
     return await _opened(state, caller, await open_update(state, wish))
+
+
+def _offer(state: State, case: Case, plan: Plan, kind: Kind) -> PlanOut:
+    return PlanOut(
+        plan=shown(plan),
+        digest=plan_digest(case.policy, plan, kind),
+        on_card=list(case.contents.certificates),
+        seen_at=case.card.seen_at,
+        titles={name: profile.title for name, profile in state.profiles.items()},
+        contact=case.policy.contact,
+    )
+
+
+def _optional(policy: Policy, chosen: Selection, titles: dict[str, str]) -> list[OptionalOut]:
+    if not policy.permissions.select_optional:
+        return []
+    return [
+        OptionalOut(
+            profile=entry.profile,
+            title=titles.get(entry.profile, entry.profile),
+            chosen=entry.profile in chosen.optional,
+        )
+        for entry in policy.profiles
+        if not entry.mandatory
+    ]
+
+
+def _third_party(case: Case, chosen: Selection) -> list[ThirdPartyOut]:
+    if not (case.policy.search_third_party and case.policy.select_third_party):
+        return []
+    return [
+        ThirdPartyOut(
+            sha256=found.ref.certificate_sha256,
+            subject=found.subject,
+            issuer=found.issuer,
+            not_after=found.not_after,
+            chosen=found.ref.certificate_sha256 in chosen.third_party,
+        )
+        for found in case.contents.certificates
+        if found.kind is CertificateKind.THIRD_PARTY
+    ]
 
 
 def _selection(optional: list[str], third_party: list[str]) -> Selection:

@@ -92,6 +92,7 @@ class ContentsOut(Out):
     connected: ConnectedOut | None
     not_connected: str  # the reason, when it is not
     update_due: list[DueOut]
+    contact: str  # whom the holder asks
 
 
 @router.get("/{card_id}/contents", operation_id="show_contents", responses=problems(404))
@@ -148,6 +149,7 @@ async def _contents(
         connected=connected,
         not_connected="" if connected else reason,
         update_due=_due(card, policy, contents),
+        contact=policy.contact if policy else "",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
@@ -113,16 +113,39 @@ Shown = Callable[[Request, Problem], Response]
 def install_problems(app: FastAPI, shown: Shown) -> None:
     """Have every error of ``app`` answered in one form."""
     told: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
-        (Problem, lambda problem: problem),
-        (CardflowError, _expected),
+        *((kind, problem_of) for kind in NOT_DONE),
         (RequestValidationError, _invalid),
         (HTTPException, _http),
-        (IntegrityError, _clash),
-        *((down, _down) for down in (RPCError, OperationalError, InterfaceError)),
         (Exception, _bug),
     )
-    for kind, problem_of in told:
-        app.exception_handler(kind)(_answering(problem_of, shown))
+    for kind, answer in told:
+        app.exception_handler(kind)(_answering(answer, shown))
+
+
+# What a form that was refused, or could not be carried out now, is shown again for.
+NOT_DONE = (
+    Problem,
+    CardflowError,
+    ValidationError,
+    IntegrityError,
+    RPCError,
+    OperationalError,
+    InterfaceError,
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what one of the errors in ``NOT_DONE`` is told as."""
+    match error:
+        case Problem():
+            return error
+        case CardflowError():
+            return _expected(error)
+        case ValidationError():
+            return _typed(error)
+        case IntegrityError():
+            return _clash(error)
+    return _down(error)
 
 
 def _answering(
@@ -166,6 +189,19 @@ def _invalid(error: RequestValidationError) -> Problem:
     found = [
         FieldProblem(field=".".join(map(str, entry["loc"])), reason=str(entry["msg"]))
         for entry in error.errors()
+    ]
+    return Problem(422, "; ".join(f"{entry.field}: {entry.reason}" for entry in found), *found)
+
+
+def _typed(error: ValidationError) -> Problem:
+    """Tell what was typed wrong; any other shape of ours that is wrong is a bug."""
+    from api.shapes import In  # it knows what goes in
+
+    if error.title not in {shape.__name__ for shape in In.__subclasses__()}:
+        return _bug(error)
+    found = [
+        FieldProblem(field=".".join(map(str, entry["loc"])), reason=str(entry["msg"]))
+        for entry in error.errors(include_input=False, include_url=False)
     ]
     return Problem(422, "; ".join(f"{entry.field}: {entry.reason}" for entry in found), *found)
 

@@ -103,7 +103,7 @@ async def sign_in(
     state.guesses.succeeded(body.login, address)
     if not person.active:
         raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
-    return await _open(person, response, state)
+    return await _open(person, request, response, state)
 
 
 async def _verified(body: Credentials, sessions: Database) -> Person | None:
@@ -115,11 +115,16 @@ async def _verified(body: Credentials, sessions: Database) -> Person | None:
     return person if right else None
 
 
-async def _open(person: Person, response: Response, state: Everything) -> SessionOut:
+async def _open(
+    person: Person, request: Request, response: Response, state: Everything
+) -> SessionOut:
     token, now = new_token(SESSION_PREFIX), utc_now()
     until = now + timedelta(hours=state.settings.session_absolute_hours)
+    browser = request.headers.get("user-agent", "")
     async with transaction(state.sessions) as session:
-        await open_session(session, person.id, token_digest(token), now=now, until=until)
+        await open_session(
+            session, person.id, token_digest(token), now=now, until=until, user_agent=browser
+        )
         await audit.append(session, audit.Entry("signed_in", now, actor=person.id))
     _set_cookie(response, state.settings, token, until)
     return SessionOut(token=token, person=PersonOut.model_validate(person), expires_at=until)

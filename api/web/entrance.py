@@ -1,4 +1,4 @@
-"""The way in and out: the first page, signing in, signing out, one's own account."""
+"""The way in and out: the first page, signing in, signing out, changing the password."""
 
 from typing import Annotated
 
@@ -59,12 +59,6 @@ async def sign_out(
     answer = go(request, "/sign-in", "You are signed out.")
     await door.sign_out(caller, answer, session, state.settings)
     return answer
-
-
-@router.get("/account", name="account_page")
-async def account_page(request: Request, _caller: Owner) -> Response:
-    """Return the person's own account."""
-    return page(request, "account.html")
 
 
 @router.get("/account/password", name="password_page")

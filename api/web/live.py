@@ -65,7 +65,12 @@ async def _mine(session: AsyncSession, caller: Caller, _id: str) -> object:
     return here, await register.cards_and_updates(session, caller.id)
 
 
+async def _agents(session: AsyncSession, caller: Caller, _id: str) -> object:
+    return await register.agents_of(session, caller.id)
+
+
 TOPICS: dict[str, Version] = {
+    "agents": _agents,
     "everything": _everything,
     "update": _update,
     "card": _card,

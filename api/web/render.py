@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
+from cryptography.x509 import Name
+from cryptography.x509.oid import NameOID
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -93,6 +95,7 @@ def page(
         context,
         request=request,
         caller=caller,
+        viewer=caller,  # inside of a macro, Jinja gives "caller" a meaning of its own
         tongue=tongue_of(request),
         settings=state_of(request).settings,
         menu=menu_of(caller),
@@ -211,6 +214,15 @@ def _url(context: Context, **changes: object) -> str:
     return f"{url.path}?{url.query}" if url.query else url.path
 
 
+def _common_name(text: str) -> str:
+    """Return the name that an RFC 4514 subject is commonly known by."""
+    try:
+        found = Name.from_rfc4514_string(text).get_attributes_for_oid(NameOID.COMMON_NAME)
+    except ValueError:
+        return text
+    return str(found[0].value) if found else text
+
+
 def _asset(name: str) -> str:
     return f"/static/{name}?v={VERSIONS[name]}"
 
@@ -247,4 +259,5 @@ ENVIRONMENT.filters |= {
     "moment": _moment,
     "day": _day,
     "ago": _ago,
+    "common_name": _common_name,
 }

@@ -34,9 +34,14 @@ def run(connection: Connection, order: Any, *arguments: Any) -> None:
     order(config, *arguments)
 
 
+def newest_revision() -> str | None:
+    """Return the revision that this program needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
 async def database_objections(engine: AsyncEngine) -> list[str]:
     """Return why this program cannot work with the database as it is."""
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    wanted = newest_revision()
     async with engine.connect() as connection:
         found = await connection.run_sync(_revision)
     if found == wanted:

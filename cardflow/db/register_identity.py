@@ -70,7 +70,13 @@ async def create_first_admin(
 
 
 async def open_session(
-    session: AsyncSession, person_id: str, token_sha256: str, *, now: datetime, until: datetime
+    session: AsyncSession,
+    person_id: str,
+    token_sha256: str,
+    *,
+    now: datetime,
+    until: datetime,
+    user_agent: str = "",
 ) -> None:
     """Leave a sign-in that ends at ``until``, or earlier when it is not used."""
     row = Session(
@@ -79,9 +85,22 @@ async def open_session(
         created_at=now,
         seen_at=now,
         expires_at=until,
+        user_agent=user_agent[:300],
     )
     session.add(row)
     await session.flush()
+
+
+async def sessions_of(
+    session: AsyncSession, person_id: str, *, now: datetime, idle: timedelta
+) -> list[Session]:
+    """Return a person's sign-ins that are still good, the one used last first."""
+    query = select(Session).where(
+        col(Session.person_id) == person_id,
+        col(Session.expires_at) > now,
+        col(Session.seen_at) > now - idle,
+    )
+    return list((await session.scalars(query.order_by(col(Session.seen_at).desc()))).all())
 
 
 async def signed_in_by_session(

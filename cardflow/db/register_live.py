@@ -6,11 +6,12 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.register_agents import present_tokens
+from cardflow.db.register_agents import FRESH, list_agents, present_tokens
 from cardflow.db.tables import AuditEntry, Card, Document, Update
 from cardflow.decisions import utc_now
 
 RECENT = timedelta(days=1)
+MOST_AGENTS = 200
 
 
 async def newest_entry(session: AsyncSession) -> int:
@@ -22,6 +23,13 @@ async def connected_serials(session: AsyncSession, holder_id: str) -> tuple[str,
     """Return what the holder's workstations report now, with what can change about it."""
     present = await present_tokens(session, holder_id, now=utc_now())
     return tuple(sorted(f"{agent.id} {found.report}" for agent, found in present))
+
+
+async def agents_of(session: AsyncSession, person_id: str) -> tuple[str, ...]:
+    """Return the person's workstations, each with its state and whether it is heard of now."""
+    agents = await list_agents(session, person_id=person_id, after="", limit=MOST_AGENTS)
+    since = utc_now() - FRESH
+    return tuple(f"{x.id} {x.state} {x.seen_at is not None and x.seen_at > since}" for x in agents)
 
 
 async def documents_on(session: AsyncSession, update_id: str) -> tuple[str, ...]:

@@ -50,6 +50,7 @@ class Session(SQLModel, table=True):
     created_at: datetime = instant()
     seen_at: datetime = instant()
     expires_at: datetime = instant()
+    user_agent: str = Field(default="", max_length=300)  # what the browser called itself
 
 
 class ApiToken(SQLModel, table=True):

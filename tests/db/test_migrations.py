@@ -8,7 +8,12 @@ from sqlmodel import SQLModel
 
 from cardflow.ca import tables as ca_tables  # noqa: F401 its tables register themselves
 from cardflow.db import tables  # noqa: F401 its tables register themselves
-from cardflow.db.migrate import database_objections, run, upgrade_database
+from cardflow.db.migrate import (
+    database_objections,
+    newest_revision,
+    run,
+    upgrade_database,
+)
 from cardflow.sql import create_engine
 
 
@@ -41,7 +46,7 @@ async def test_a_database_goes_down_to_nothing_and_up_again(empty_engine):
 
 async def test_a_database_without_tables_is_objected_to(empty_engine):
     assert await database_objections(empty_engine) == [
-        "the database is at revision none, this program needs 0003"
+        f"the database is at revision none, this program needs {newest_revision()}"
     ]
 
 

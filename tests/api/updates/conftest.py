@@ -87,6 +87,11 @@ class Desk:
     card: SoftCard
     jobs: list[Job] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)  # of the next jobs, instead of doing them
+    pin: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: nobody enters one yet
+
+    def __post_init__(self) -> None:
+        """Somebody sits there who enters the PIN at once."""
+        self.pin.set()
 
     async def run(self) -> None:
         """Take and answer jobs until cancelled."""
@@ -98,6 +103,7 @@ class Desk:
     async def _carry_out(self, handed: dict[str, str]) -> None:
         job = self.workstation.read(handed["job"])
         self.jobs.append(job)
+        await self.pin.wait()
         if self.outcomes:
             result = JobResult(self.outcomes.pop(0), token_serial=self.card.token_serial)
         else:

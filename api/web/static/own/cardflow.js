@@ -25,3 +25,19 @@ document.getElementById("problem")?.focus();
 document.addEventListener("click", (event) => {
   if (event.target.closest?.("[data-print]")) window.print();
 });
+
+// A link that looks like a button is pressed like one.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== " " || !event.target.matches?.('a[role="button"]')) return;
+  event.preventDefault();
+  event.target.click();
+});
+
+// A file that would be refused for its size need not travel first.
+document.addEventListener("change", (event) => {
+  const limit = Number(event.target.dataset?.limit);
+  if (!limit) return;
+  const isTooLarge = [...event.target.files].some((file) => file.size > limit);
+  event.target.setCustomValidity(isTooLarge ? event.target.dataset.tooLarge : "");
+  event.target.reportValidity();
+});
