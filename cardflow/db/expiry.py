@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from math import ceil
 
-from sqlalchemy import ColumnElement, and_, delete, exists, not_, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, not_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
@@ -128,21 +128,30 @@ def _warning(
 
 
 async def _drop_overtaken(session: AsyncSession) -> None:
-    """Forget warnings that never left and that the holder has acted on meanwhile."""
-    over = select(col(Certificate.sha256)).where(
-        or_(col(Certificate.state) != "on_card", UPDATE_IS_OPEN)
+    """Forget warnings that never left and are not true any more."""
+    still_true = (
+        select(col(Certificate.sha256))
+        .join(Card, col(Card.id) == col(Certificate.card_id))
+        .where(
+            col(Certificate.sha256) == col(Mail.certificate_sha256),
+            col(Certificate.state) == "on_card",
+            col(Card.holder_id) == col(Mail.person_id),
+            not_(UPDATE_IS_OPEN),
+        )
+        .correlate(Mail)
+        .exists()
     )
-    queued = and_(col(Mail.state) == "queued", col(Mail.kind) == MailKind.EXPIRY_WARNING.value)
-    await session.execute(delete(Mail).where(queued, col(Mail.certificate_sha256).in_(over)))
+    queued = and_(col(Mail.state) == "queued", col(Mail.certificate_sha256) != "")
+    await session.execute(delete(Mail).where(queued, not_(still_true)))
 
 
 async def letter(session: AsyncSession, mail: Mail, person: Person) -> tuple[Letter, str] | None:
     """Return what the holder is told, and under which policy."""
-    certificate = await session.get(Certificate, mail.certificate_sha256)
-    card = await session.get(Card, certificate.card_id) if certificate else None
-    version = await newest_version(session, card.policy_name) if card else None
-    if certificate is None or card is None or version is None:
+    found = await _warned_about(session, mail)
+    version = await newest_version(session, found[1].policy_name) if found else None
+    if found is None or version is None:
         return None
+    certificate, card = found
     policy = stored_policy(version.document, version.version)
     return (
         Letter(
@@ -165,6 +174,20 @@ async def letter(session: AsyncSession, mail: Mail, person: Person) -> tuple[Let
         ),
         card.policy_name,
     )
+
+
+async def _warned_about(session: AsyncSession, mail: Mail) -> tuple[Certificate, Card] | None:
+    query = (
+        select(Certificate, Card)
+        .join(Card, col(Card.id) == col(Certificate.card_id))
+        .where(
+            col(Certificate.sha256) == mail.certificate_sha256,
+            col(Card.holder_id) == mail.person_id,
+        )
+        .order_by(col(Card.id))
+    )
+    row = (await session.execute(query.limit(1))).one_or_none()
+    return (row[0], row[1]) if row else None
 
 
 def _facts(mail: Mail, certificate: Certificate) -> Iterator[tuple[str, str]]:

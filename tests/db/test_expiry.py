@@ -280,6 +280,15 @@ async def test_a_warning_names_certificate_day_card_and_contact(shelf):
     assert letter.contact == "Ask the service desk."
 
 
+async def test_a_card_that_got_another_holder_meanwhile_tells_the_first_one_nothing(shelf):
+    await shelf.put(a_certificate(days=5))
+    await shelf.round()
+    await shelf.change(Card, "card", holder_id=None)
+
+    assert await shelf.letters() == []
+    assert await shelf.round() == []
+
+
 async def test_a_warning_about_a_tracked_certificate_says_so(shelf):
     await shelf.put(a_certificate(days=5, kind=CertificateKind.TRACKED))
     await shelf.round()
