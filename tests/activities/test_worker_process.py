@@ -85,7 +85,7 @@ async def test_a_database_of_another_revision_is_refused_before_anything_runs(se
     _, err = await process.communicate()
 
     assert process.returncode == 1
-    assert b"the database is at revision none, this program needs 0003" in err
+    assert b"the database is at revision none, this program needs 0010" in err
 
 
 async def test_a_worker_without_the_codecs_key_says_which_file_is_missing(settings):

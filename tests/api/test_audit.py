@@ -50,7 +50,15 @@ async def test_a_whole_chain_is_said_to_be_whole_and_a_changed_one_broken(sign_i
         await session.execute(text("UPDATE audit SET actor = 'somebody else' WHERE number = 2"))
     broken = await ada.get(f"{AUDIT}/verify")
 
-    assert whole.json() == {"ok": True, "entries": 2, "broken_at": None, "reason": ""}
+    assert whole.json() == {
+        "ok": True,
+        "entries": 2,
+        "broken_at": None,
+        "reason": "",
+        "checkpoints": 0,
+        "covered_to": 0,
+        "findings": [],
+    }
     assert (broken.json()["ok"], broken.json()["broken_at"]) == (False, 2)
 
 

@@ -41,7 +41,7 @@ async def test_a_database_goes_down_to_nothing_and_up_again(empty_engine):
 
 async def test_a_database_without_tables_is_objected_to(empty_engine):
     assert await database_objections(empty_engine) == [
-        "the database is at revision none, this program needs 0003"
+        "the database is at revision none, this program needs 0010"
     ]
 
 
