@@ -143,4 +143,4 @@ async def _lines(state: State) -> AsyncIterator[str]:
 
 
 def _line(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json.dumps(value, separators=(",", ":")) + "\n"  # ASCII: no other line ends in it

@@ -79,7 +79,8 @@ class Walk:
     """Takes the links of a chain in order and remembers what is wrong with them.
 
     ``after`` is the checkpoint behind which the walk begins; ``known`` is what was found wrong with
-    checkpoints before it began; ``now`` is when the chain is looked at.
+    checkpoints before it began; ``now`` is when the chain is looked at; without ``late`` nothing is
+    said about times.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Walk:
         after: Checkpoint | None = None,
         known: Sequence[Finding] = (),
         now: datetime | None = None,
-        late: timedelta = LATE,
+        late: timedelta | None = LATE,
     ) -> None:
         self._number, self._previous = (after.number, after.hash) if after else (0, START)
         self._covered = after
@@ -154,7 +155,7 @@ class Walk:
     def _judge_time(self, link: Link) -> None:
         if self._now and link.at > self._now + AHEAD:
             self._find(link.number, f"its time, {_shown(link.at)}, is still to come")
-        if self._newest and link.at < self._newest - self._late:
+        if self._late and self._newest and link.at < self._newest - self._late:
             self._find(
                 link.number,
                 f"its time goes back from {_shown(self._newest)} to {_shown(link.at)}: "

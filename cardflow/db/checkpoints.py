@@ -25,13 +25,13 @@ class Broken(Refused):
 async def make(sessions: Sessions, signer: Signer, root: str, now: datetime) -> Checkpoint | None:
     """Return the newest checkpoint, made now if entries came since; None over an empty chain.
 
-    Nothing is signed over a chain that is broken since the last checkpoint. Of two that are made at
-    the same moment one stands: the database lets one follow each.
+    Nothing is signed over a chain that is broken since the last checkpoint; a clock that went wrong
+    breaks none. Of two that are made at the same moment one stands: one can follow each.
     """
     async with transaction(sessions) as session:
         row = await newest(session)
         last = checkpoints.read(row.token, root) if row else None
-        walk = Walk(after=last)
+        walk = Walk(after=last, late=None)
         async for page in audit.pages(session, walk.number):
             for link in page:
                 walk.take(link)
