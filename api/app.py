@@ -19,6 +19,7 @@ from api import (
     certificates,
     contents,
     documents,
+    evidence,
     health,
     mail_log,
     mails,
@@ -45,7 +46,7 @@ PEOPLES = (
     session, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
     policies, ca,
-    certificates, agent_admin, audit, mail_log,
+    certificates, agent_admin, audit, mail_log, evidence,
 )  # fmt: skip
 PAGES = (entrance, live)
 BODY_LIMIT = 64 * 1024

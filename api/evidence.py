@@ -1,0 +1,109 @@
+"""The evidence pack of an update: made whole first, so that what cannot be made is said, then sent."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import IO, Annotated
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import StreamingResponse
+
+from api.auth import may
+from api.authorize import Caller, Permission
+from api.checkpoints import make_checkpoint
+from api.problems import Problem, not_found, problems
+from api.routing import GuardedRoute
+from api.shapes import Id
+from api.state import Everything, State
+from cardflow.db import audit, evidence
+from cardflow.db.register_updates import find_update
+from cardflow.db.tables import Update
+from cardflow.decisions import utc_now
+from cardflow.documents.store import Damaged
+from cardflow.evidence.packing import pack
+from cardflow.sql import transaction
+
+CHUNK = 256 * 1024
+IN_MEMORY = 8 * 1024 * 1024  # a larger pack waits on disk
+ZIP = "application/zip"
+
+router = APIRouter(prefix="/updates", tags=["updates"], route_class=GuardedRoute)
+
+Reader = Annotated[Caller, Depends(may(Permission.SEE_AUDIT))]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A finished pack, to be read from its beginning, and the digest of what was signed in it."""
+
+    file: IO[bytes]
+    size: int
+    manifest_sha256: str
+
+
+@router.get(
+    "/{update_id}/evidence",
+    operation_id="export_evidence",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {ZIP: {}}, "description": "The evidence pack, to be verified offline"},
+        **problems(404, 409),
+    },
+)
+async def export_evidence(update_id: Id, caller: Reader, state: Everything) -> StreamingResponse:
+    """Return everything that proves what happened to an update; who took it is put on record."""
+    async with transaction(state.reads) as session:
+        row = await find_update(session, update_id)
+    if row is None:
+        raise not_found("update")
+    made = await evidence_of(state, row)
+    await _put_on_record(state, caller, row.id, made)
+    headers = {
+        "Content-Disposition": f'attachment; filename="evidence-{row.id}.zip"',
+        "Content-Length": str(made.size),
+    }
+    return StreamingResponse(_chunks(made.file), media_type=ZIP, headers=headers)
+
+
+async def evidence_of(state: State, row: Update) -> Pack:
+    """Return the pack of an update as it stands now, its newest entries under a checkpoint too."""
+    async with transaction(state.reads) as session:
+        covered = await evidence.is_covered(session, row.id)
+    if not covered:
+        await make_checkpoint(state)
+    chain = await state.ca.authority().ca_certificates()
+    async with transaction(state.reads) as session:
+        record = await evidence.collect(
+            session,
+            row,
+            root=state.keys.decision_root,
+            organisation=state.settings.organisation,
+            ca_chain=chain,
+        )
+    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 closed by whoever sends it
+    try:
+        digest = await pack(file, record, state.keys.signer, state.store.get)
+    except Damaged as error:
+        file.close()
+        raise Problem(503, str(error), slug="document-damaged") from error
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    return Pack(file, size, digest)
+
+
+async def _put_on_record(state: State, caller: Caller, update_id: str, made: Pack) -> None:
+    # Not as an entry of the update: looking at evidence does not change it.
+    facts = {"update_id": update_id, "manifest_sha256": made.manifest_sha256}
+    entry = audit.Entry("evidence_exported", utc_now(), actor=caller.id, facts=facts)
+    async with transaction(state.sessions) as session:
+        await audit.append(session, entry)
+
+
+async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
