@@ -23,8 +23,8 @@ async def keep_checkpoints(state: State) -> None:
         try:
             if await is_due(state):
                 await make_checkpoint(state)
-        except CardflowError as error:
-            log.error("no checkpoint of the audit trail was made: %s", error)
+        except CardflowError:
+            log.exception("no checkpoint of the audit trail was made")
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
@@ -61,8 +61,8 @@ async def _export(state: State) -> None:
             tokens = await checkpoints.tokens(session, done)
         made = [read(token, state.keys.decision_root) for token in tokens]
         await asyncio.to_thread(checkpoint_files.export, directory, made)
-    except OSError as error:
-        log.error("checkpoints of the audit trail were not exported: %s", error)
+    except OSError:
+        log.exception("checkpoints of the audit trail were not exported")
 
 
 async def known_checkpoints(state: State) -> tuple[list[Checkpoint], list[Finding]]:

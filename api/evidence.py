@@ -1,4 +1,4 @@
-"""The evidence pack of an update: made whole first, so that what cannot be made is said, then sent."""
+"""The evidence pack of an update: made whole first, so that a failure is said, and then sent."""
 
 import asyncio
 import tempfile

@@ -133,9 +133,9 @@ class Walk:
     def close(self) -> Verification:
         """Return what was found, now that there are no more links."""
         if self._coming:
-            last = self._coming[0]
-            self._find(self._number + 1, f"{_missing(self._number + 1, last.number)}: entry "
-                       f"{last.number} was there at the checkpoint of {_shown(last.at)}")  # fmt: skip
+            last, first = self._coming[0], self._number + 1
+            there = f"entry {last.number} was there at the checkpoint of {_shown(last.at)}"
+            self._find(first, f"{_missing(first, last.number)}: {there}")
         found = sorted(self._findings, key=lambda finding: finding.number)
         first = found[0] if found else None
         return Verification(
@@ -209,7 +209,9 @@ def _is_hash(text: str) -> bool:
 def _missing(first: int, last: int) -> str:
     if last < first:
         return "it stands in the wrong place"
-    return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+    return (
+        f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+    )
 
 
 def _shown(instant: datetime) -> str:

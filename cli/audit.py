@@ -15,7 +15,7 @@ from cardflow.checkpoints import read_all
 from cardflow.decision_root import read_decision_root
 from cardflow.errors import Refused
 from cli.client import Api
-from cli.output import save, say, show_record, show_list, working
+from cli.output import save, say, show_list, show_record, working
 from cli.sessions import HERE, Connection
 
 app = App(name="audit", help="The audit trail, and the check that nothing in it was changed.")

@@ -49,9 +49,7 @@ async def collect(
     signed = await _checkpoints(session, links, root)
     story = happened(links)
     tokens = await _tokens(session, row.id, story)
-    documents = [
-        d for d in await documents_of(session, row.id) if d.state not in NEVER_COUNTED
-    ]
+    documents = [d for d in await documents_of(session, row.id) if d.state not in NEVER_COUNTED]
     requests = await _requests(session, row.id)
     mails = await mails_of(session, row.id)
     people = {row.holder_id, row.started_by, *(link.actor for link in links)}
@@ -84,9 +82,7 @@ async def _links(session: AsyncSession, update_id: str) -> list[Link]:
     return [Link._make(row) for row in rows.all()]
 
 
-async def _checkpoints(
-    session: AsyncSession, links: Sequence[Link], root: str
-) -> list[Checkpoint]:
+async def _checkpoints(session: AsyncSession, links: Sequence[Link], root: str) -> list[Checkpoint]:
     """Return the checkpoints that first covered the entries, each once, in order."""
     found: list[Checkpoint] = []
     for link in links:
@@ -113,9 +109,7 @@ async def _inclusions(
     return done
 
 
-async def _tokens(
-    session: AsyncSession, update_id: str, story: Sequence[Happened]
-) -> list[str]:
+async def _tokens(session: AsyncSession, update_id: str, story: Sequence[Happened]) -> list[str]:
     """Return the actions that counted, in the order in which they were taken."""
     query = (
         select(JournalEntry.token)

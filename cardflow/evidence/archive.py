@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -25,13 +25,19 @@ class Archive:
         self._update_id, self._as_of = update_id, as_of.astimezone(UTC)
         self._digests: dict[str, str] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
     def add(self, name: str, content: bytes) -> None:
         """Have one more member, listed with its SHA-256."""
         self._digests[name] = hashlib.sha256(content).hexdigest()
         self._write(name, content)
 
     def seal(self, signer: Signer) -> str:
-        """Close the archive under the signature, and return the SHA-256 of what was signed.
+        """Put the signature over everything, and return the SHA-256 of what was signed.
 
         The list is signed as it is. No token's signed part looks like it: a token has no spaces.
         """
@@ -42,7 +48,6 @@ class Archive:
         self._write(MANIFEST, manifest)
         self._write(SIGNATURE, signer.key.sign(manifest))
         self._write(SIGNER, signer.certificate.public_bytes(Encoding.PEM))
-        self._zip.close()
         return hashlib.sha256(manifest).hexdigest()
 
     def _write(self, name: str, content: bytes) -> None:

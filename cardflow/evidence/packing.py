@@ -4,12 +4,12 @@ import base64
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import IO, Any
 
 from cardflow.decisions import Signer, peek
 from cardflow.documents.timeline_sheet import Line, Sheet, render_timeline
 from cardflow.evidence.archive import Archive
-from cardflow.evidence.readme import README
 from cardflow.evidence.record import Happened, Record, happened, shown_for
 from cardflow.evidence.timeline import timeline
 from cardflow.jobs import write_message
@@ -17,6 +17,7 @@ from cardflow.model import Act, Action, EventKind
 from cardflow.wire import to_json
 
 Member = tuple[str, bytes]
+README = Path(__file__).with_name("README.txt")
 
 
 async def pack(
@@ -27,14 +28,14 @@ async def pack(
     ``document`` returns a document's bytes by their SHA-256; one is held at a time.
     """
     story = happened(record.links)
-    archive = Archive(file, record.update.update_id, as_of(record))
-    for name, content in members(record, story):
-        archive.add(name, content)
     told = timeline(story, record.names)
-    archive.add("timeline.pdf", await render_timeline(_sheet(record, told)))
-    for facts in record.documents:
-        archive.add(facts.file, await document(facts.sha256))
-    return archive.seal(signer)
+    with Archive(file, record.update.update_id, as_of(record)) as archive:
+        for name, content in members(record, story):
+            archive.add(name, content)
+        archive.add("timeline.pdf", await render_timeline(_sheet(record, told)))
+        for facts in record.documents:
+            archive.add(facts.file, await document(facts.sha256))
+        return archive.seal(signer)
 
 
 def as_of(record: Record) -> datetime:
@@ -44,7 +45,7 @@ def as_of(record: Record) -> datetime:
 
 def members(record: Record, story: list[Happened]) -> Iterator[Member]:
     """Yield every member but the documents and the timeline's PDF."""
-    yield "README.txt", README.encode()
+    yield "README.txt", README.read_bytes()
     # Not laid out for reading: its SHA-256 is what the opening action signed.
     yield "update.json", record.opened.encode()
     yield "people.json", _json(record.names)

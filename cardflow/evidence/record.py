@@ -134,9 +134,7 @@ def _happened(link: Link) -> Happened:
     )
 
 
-def shown_for(
-    update: UpdateInput, story: Iterable[Happened], action: Action, token: str
-) -> str:
+def shown_for(update: UpdateInput, story: Iterable[Happened], action: Action, token: str) -> str:
     """Return the text that whoever decided on a document was shown, told by what came before it.
 
     Its SHA-256 is ``policy.decision_digest``; here the facts come from the entries alone.

@@ -83,8 +83,9 @@ def rehashed(links, start):
         previous = done[-1].hash if done else chain.START
         if link.number >= start:
             made = chain.link_hash(previous, link.number, link.text)
-            link = link._replace(previous=previous, hash=made)
-        done.append(link)
+            done.append(link._replace(previous=previous, hash=made))
+        else:
+            done.append(link)
     return done
 
 

@@ -1,2 +1,0 @@
-# filled below
-README = ""
