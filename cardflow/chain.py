@@ -133,9 +133,9 @@ class Walk:
     def close(self) -> Verification:
         """Return what was found, now that there are no more links."""
         if self._coming:
-            last, first = self._coming[0], self._number + 1
+            last, cut = self._coming[0], self._number + 1
             there = f"entry {last.number} was there at the checkpoint of {_shown(last.at)}"
-            self._find(first, f"{_missing(first, last.number)}: {there}")
+            self._find(cut, f"{_missing(cut, last.number)}: {there}")
         found = sorted(self._findings, key=lambda finding: finding.number)
         first = found[0] if found else None
         return Verification(

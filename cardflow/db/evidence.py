@@ -112,7 +112,7 @@ async def _inclusions(
 async def _tokens(session: AsyncSession, update_id: str, story: Sequence[Happened]) -> list[str]:
     """Return the actions that counted, in the order in which they were taken."""
     query = (
-        select(JournalEntry.token)
+        select(col(JournalEntry.token))
         .join(JournalAnswer, col(JournalAnswer.action_id) == col(JournalEntry.action_id))
         .where(col(JournalEntry.update_id) == update_id, col(JournalAnswer.accepted).is_(True))
         .order_by(col(JournalEntry.number))

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 
-from cardflow.evidence.checks import Named, Objections
-from cardflow.evidence.contents import Contents
+from cardflow.evidence.contents import Contents, Named, Objections
 from cardflow.evidence.record import DocumentFacts, Happened, shown_for
 from cardflow.model import Act, Action, EventKind
 from cardflow.policy import four_eyes_objections
@@ -17,11 +17,11 @@ REQUEST_DECIDED = "request_decided"
 def checks(contents: Contents) -> Iterator[Named]:
     """Yield the checks of actions and documents."""
     for name in contents.tokens:
-        yield f"action {name}", lambda name=name: _action_objections(contents, name)
-    yield "actions, none missing", lambda: _missing_actions(contents)
+        yield f"action {name}", partial(_action_objections, contents, name)
+    yield "actions, none missing", partial(_missing_actions, contents)
     for facts in contents.documents:
-        yield f"document {facts.file}", lambda facts=facts: _document_objections(contents, facts)
-    yield "documents, none missing", lambda: _missing_documents(contents)
+        yield f"document {facts.file}", partial(_document_objections, contents, facts)
+    yield "documents, none missing", partial(_missing_documents, contents)
 
 
 def _action_objections(contents: Contents, name: str) -> Objections:

@@ -1,16 +1,15 @@
 """The certificates: asked for with the key, issued under the CA's root, proven on the card."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardflow.chain import AHEAD
-from cardflow.evidence.checks import Named, Objections
-from cardflow.evidence.contents import Contents
-from cardflow.evidence.packing import proven
-from cardflow.evidence.record import Happened
+from cardflow.evidence.contents import Contents, Named, Objections
+from cardflow.evidence.record import Happened, proven
 from cardflow.model import EventKind
 from cardflow.x509 import (
     load_certificate,
@@ -20,28 +19,19 @@ from cardflow.x509 import (
     verify_signature,
 )
 
-ASKED = {
-    EventKind.KEY_PREPARED: "request",
-    EventKind.CERTIFICATE_ISSUED: "certificate",
-    EventKind.WRITTEN: "proof",
-}
-
 
 def checks(contents: Contents) -> Iterator[Named]:
     """Yield the checks of certificates: what the trail says there is must be there, and true."""
     judged = {
-        EventKind.KEY_PREPARED: _request_objections,
-        EventKind.CERTIFICATE_ISSUED: _certificate_objections,
-        EventKind.WRITTEN: _proof_objections,
+        EventKind.KEY_PREPARED: ("request", _request_objections),
+        EventKind.CERTIFICATE_ISSUED: ("certificate", _certificate_objections),
+        EventKind.WRITTEN: ("proof", _proof_objections),
     }
     last = {(entry.kind, entry.lane): entry for entry in contents.story if entry.kind in judged}
     for (kind, lane), entry in last.items():
-        name = f"{ASKED[EventKind(kind)]} of {lane}"
-        yield (
-            name,
-            lambda judge=judged[EventKind(kind)], entry=entry: judge(contents, entry),
-        )
-    yield "answers of the CA", lambda: _answer_objections(contents)
+        what, judge = judged[EventKind(kind)]
+        yield f"{what} of {lane}", partial(judge, contents, entry)
+    yield "answers of the CA", partial(_answer_objections, contents)
 
 
 def _request_objections(contents: Contents, entry: Happened) -> Objections:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 from cardflow import merkle
 from cardflow.chain import AHEAD, link_hash
-from cardflow.evidence.checks import Named, Objections
-from cardflow.evidence.contents import Contents, Tied
+from cardflow.evidence.contents import Contents, Named, Objections, Tied
 from cardflow.evidence.record import Happened
 from cardflow.evidence.timeline import timeline
 from cardflow.model import EventKind
@@ -25,16 +25,15 @@ CAUSES = {
 def checks(contents: Contents) -> Iterator[Named]:
     """Yield the checks of the trail."""
     for number in sorted({tied.inclusion.checkpoint for tied in contents.tied}):
-        yield f"checkpoint {number}", lambda number=number: _signed(contents, number)
-    for before, tied in pairwise([None, *contents.tied]):
-        yield (
-            f"audit entry {tied.number}",
-            lambda before=before, tied=tied: _entry_objections(contents, tied, before),
-        )
-    yield "audit entries, none missing", lambda: _gap_objections(contents)
-    yield "timeline.json", lambda: _timeline_objections(contents)
-    yield "order of times", lambda: _time_objections(contents)
-    yield "mails", lambda: _mail_objections(contents)
+        yield f"checkpoint {number}", partial(_signed, contents, number)
+    before = None
+    for tied in contents.tied:
+        yield f"audit entry {tied.number}", partial(_entry_objections, contents, tied, before)
+        before = tied
+    yield "audit entries, none missing", partial(_gap_objections, contents)
+    yield "timeline.json", partial(_timeline_objections, contents)
+    yield "order of times", partial(_time_objections, contents)
+    yield "mails", partial(_mail_objections, contents)
 
 
 def _signed(contents: Contents, number: int) -> Objections:

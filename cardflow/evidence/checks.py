@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from cryptography import x509
@@ -12,12 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from cardflow.decisions import check_issued_by
 from cardflow.errors import Refused
+from cardflow.evidence import check_actions, check_lanes, check_trail
 from cardflow.evidence.archive import MANIFEST, SIGNATURE, SIGNER, UNLISTED
-from cardflow.evidence.contents import UNREADABLE, Contents
+from cardflow.evidence.contents import UNREADABLE, Contents, Named, Objections
 from cardflow.evidence.roots import Roots
-
-Objections = list[str]
-Named = tuple[str, Callable[[], Objections]]
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,6 @@ class Check:
 
 def verify(file: IO[bytes], roots: Roots) -> list[Check]:
     """Return every check of a pack, made with nothing but the pack and the organisation's roots."""
-    from cardflow.evidence import check_actions, check_lanes, check_trail
-
     try:
         contents = Contents(file, roots)
         contents.read(MANIFEST)
@@ -71,10 +68,10 @@ def _unreadable(error: BaseException) -> str:
 
 
 def _about_members(contents: Contents) -> Iterator[Named]:
-    yield "archive", lambda: _members_objections(contents)
-    yield "signature of the list of members", lambda: _signature_objections(contents)
+    yield "archive", partial(_members_objections, contents)
+    yield "signature of the list of members", partial(_signature_objections, contents)
     for name in contents.manifest:
-        yield f"member {name}", lambda name=name: _digest_objections(contents, name)
+        yield f"member {name}", partial(_digest_objections, contents, name)
 
 
 def _members_objections(contents: Contents) -> Objections:

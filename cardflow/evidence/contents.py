@@ -25,6 +25,9 @@ UNREADABLE = (
     zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError,
 )  # fmt: skip
 
+Objections = list[str]
+Named = tuple[str, Callable[[], Objections]]  # a check: what it is called, and what makes it
+
 T = TypeVar("T")
 
 

@@ -10,9 +10,8 @@ from typing import IO, Any
 from cardflow.decisions import Signer, peek
 from cardflow.documents.timeline_sheet import Line, Sheet, render_timeline
 from cardflow.evidence.archive import Archive
-from cardflow.evidence.record import Happened, Record, happened, shown_for
+from cardflow.evidence.record import Happened, Record, happened, proven, shown_for
 from cardflow.evidence.timeline import timeline
-from cardflow.jobs import write_message
 from cardflow.model import Act, Action, EventKind
 from cardflow.wire import to_json
 
@@ -108,28 +107,15 @@ def _lanes(story: Iterable[Happened]) -> Iterator[Member]:
     for entry in story:
         match entry.kind:
             case EventKind.KEY_PREPARED:
-                files[f"lanes/{entry.lane}/request.pem"] = _text(entry, "csr_pem").encode()
+                files[f"lanes/{entry.lane}/request.pem"] = str(entry.facts["csr_pem"]).encode()
             case EventKind.CERTIFICATE_ISSUED:
-                pem = _text(entry, "certificate_pem")
+                pem = str(entry.facts["certificate_pem"])
                 files[f"lanes/{entry.lane}/certificate.pem"] = pem.encode()
             case EventKind.WRITTEN:
                 files[f"lanes/{entry.lane}/proof.bin"] = proven(entry)
-                signature = base64.b64decode(_text(entry, "signature"))
+                signature = base64.b64decode(str(entry.facts["signature"]))
                 files[f"lanes/{entry.lane}/proof.sig"] = signature
     yield from files.items()
-
-
-def proven(entry: Happened) -> bytes:
-    """Return the bytes that the key on the card signed when its certificate was written."""
-    return write_message(
-        _text(entry, "nonce"),
-        bytes.fromhex(_text(entry, "certificate_sha256")),
-        _text(entry, "token_serial"),
-    )
-
-
-def _text(entry: Happened, name: str) -> str:
-    return str(entry.facts[name])
 
 
 def _request(facts: dict[str, object]) -> dict[str, object]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cardflow.chain import Link
 from cardflow.checkpoints import Checkpoint
+from cardflow.jobs import write_message
 from cardflow.model import Action, DocumentKind, DocumentRef, EventKind, Lane, UpdateInput
 from cardflow.policy import canonical_text, decision_facts
 
@@ -167,3 +168,11 @@ def _before(story: Iterable[Happened], token: str, lane: str) -> Iterator[Happen
             return
         if entry.lane == lane:
             yield entry
+
+
+def proven(entry: Happened) -> bytes:
+    """Return the bytes that the key on the card signed when its certificate was written."""
+    nonce, certificate, serial = (
+        str(entry.facts[name]) for name in ("nonce", "certificate_sha256", "token_serial")
+    )
+    return write_message(nonce, bytes.fromhex(certificate), serial)
