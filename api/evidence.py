@@ -21,12 +21,15 @@ from cardflow.db.register_updates import find_update
 from cardflow.db.tables import Update
 from cardflow.decisions import utc_now
 from cardflow.documents.store import Damaged
+from cardflow.errors import Unavailable
 from cardflow.evidence.packing import pack
+from cardflow.evidence.record import Record
 from cardflow.sql import transaction
 
 CHUNK = 256 * 1024
 IN_MEMORY = 8 * 1024 * 1024  # a larger pack waits on disk
 ZIP = "application/zip"
+TRIES = 3  # an update may go on between its checkpoint and its pack
 
 router = APIRouter(prefix="/updates", tags=["updates"], route_class=GuardedRoute)
 
@@ -68,31 +71,34 @@ async def export_evidence(update_id: Id, caller: Reader, state: Everything) -> S
 
 async def evidence_of(state: State, row: Update) -> Pack:
     """Return the pack of an update as it stands now, its newest entries under a checkpoint too."""
-    async with transaction(state.reads) as session:
-        covered = await evidence.is_covered(session, row.id)
-    if not covered:
-        await make_checkpoint(state)
-    chain = await state.ca.authority().ca_certificates()
-    async with transaction(state.reads) as session:
-        record = await evidence.collect(
-            session,
-            row,
-            root=state.keys.decision_root,
-            organisation=state.settings.organisation,
-            ca_chain=chain,
-        )
-    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 closed by whoever sends it
+    record = await _record(state, row)
+    file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 its sender closes it
     try:
         digest = await pack(file, record, state.keys.signer, state.store.get)
-    except Damaged as error:
+    except BaseException as error:
         file.close()
-        raise Problem(503, str(error), slug="document-damaged") from error
-    except BaseException:
-        file.close()
+        if isinstance(error, Damaged):
+            raise Problem(503, str(error), slug="document-damaged") from error
         raise
     size = file.tell()
     file.seek(0)
     return Pack(file, size, digest)
+
+
+async def _record(state: State, row: Update) -> Record:
+    chain = await state.ca.authority().ca_certificates()
+    for _ in range(TRIES):
+        async with transaction(state.reads) as session:
+            if await evidence.is_covered(session, row.id):
+                return await evidence.collect(
+                    session,
+                    row,
+                    root=state.keys.decision_root,
+                    organisation=state.settings.organisation,
+                    ca_chain=chain,
+                )
+        await make_checkpoint(state)
+    raise Unavailable("the update is changing just now; try again in a moment")
 
 
 async def _put_on_record(state: State, caller: Caller, update_id: str, made: Pack) -> None:
