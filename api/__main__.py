@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_agent_app, create_app
+from api.checkpoints import keep_checkpoints
 from api.housekeeping import keep_house
 from api.state import State, opened
 from cardflow.db.migrate import database_objections
@@ -43,13 +44,14 @@ async def serve(settings: Settings) -> None:
         if found := await database_objections(state.engine):
             raise Refused(*found)
         doors = _doors(settings, state)
-        house = asyncio.create_task(keep_house(state))
+        kept = [asyncio.create_task(keep(state)) for keep in (keep_house, keep_checkpoints)]
         _on_signals(doors)
         log.info("people: %s, agents: %s", settings.public_url, settings.door_url)
         try:
             await asyncio.gather(*(door.serve([s]) for door, s in zip(doors, sockets, strict=True)))
         finally:
-            house.cancel()
+            for task in kept:
+                task.cancel()
 
 
 def _doors(settings: Settings, state: State) -> list[Door]:

@@ -20,6 +20,7 @@ from api import (
     certificates,
     contents,
     documents,
+    evidence,
     health,
     mail_log,
     mails,
@@ -47,7 +48,7 @@ PEOPLES = (
     session, account, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
     policies, ca,
-    certificates, agent_admin, audit, mail_log,
+    certificates, agent_admin, audit, mail_log, evidence,
 )  # fmt: skip
 PAGES = (entrance, live, account_pages, my_cards, updating, one_update)
 BODY_LIMIT = 64 * 1024

@@ -10,6 +10,7 @@ import binascii
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -36,10 +37,28 @@ class Signer:
 
     def sign(self, action: Action) -> str:
         """Return the action as a token."""
+        return self.seal(TYPE, to_json(action))
+
+    def seal(self, kind: str, claims: object) -> str:
+        """Return claims (JSON types) as a token of this kind, which passes for no other."""
         chain = [base64.b64encode(self.certificate.public_bytes(Encoding.DER)).decode()]
-        header = {"alg": "EdDSA", "typ": TYPE, "x5c": chain}
-        signed = f"{_part(header)}.{_part(to_json(action))}"
+        header = {"alg": "EdDSA", "typ": kind, "x5c": chain}
+        signed = f"{_part(header)}.{_part(claims)}"
         return f"{signed}.{_base64url(self.key.sign(signed.encode()))}"
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What a token says, and the certificate of the key that signed it; both were checked."""
+
+    claims: dict[str, object]
+    certificate: x509.Certificate
+
+    def refuse_unless_valid(self, at: datetime) -> None:
+        """Raise Refused unless the signing key was valid at the instant."""
+        certificate = self.certificate
+        if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
+            raise Refused("the token's signing key was not valid when the action was taken")
 
 
 def issue_signer(root: Ed25519PrivateKey, *, now: datetime, days: int = 397) -> Signer:
@@ -67,37 +86,55 @@ def root_hex(root: Ed25519PublicKey) -> str:
 
 def read(token: str, root: str) -> Action:
     """Return the action that ``token`` carries, or raise Refused with why it does not count."""
+    opened = unseal(token, root, TYPE)
+    action = from_json(Action, opened.claims)
+    opened.refuse_unless_valid(action.at)
+    return action
+
+
+def unseal(token: str, root: str, kind: str) -> Sealed:
+    """Return what a token of this kind says, its signature checked up to ``root``; or Refused."""
     if len(token) > MAX_TOKEN or token.count(".") != 2:  # noqa: PLR2004 a compact JWS has three parts
         raise Refused("the action carries no token of this system")
     signed, _, signature = token.rpartition(".")
     header, claims = (_json(part) for part in signed.split("."))
-    if header.get("typ") != TYPE or header.get("alg") != "EdDSA":
-        raise Refused("the token is not a signed action")
-    certificate = _certificate(header)
-    _check_issued_by(certificate, root)
+    if header.get("typ") != kind or header.get("alg") != "EdDSA":
+        named = kind.removeprefix("cardflow-").removesuffix("+jws")
+        raise Refused(f"the token is not a signed {named}")
+    certificate = _certificate(header, root)
     _check_signature(certificate, signature, signed)
-    action = from_json(Action, claims)
-    if not certificate.not_valid_before_utc <= action.at <= certificate.not_valid_after_utc:
-        raise Refused("the token's signing key was not valid when the action was taken")
-    return action
+    return Sealed(claims, certificate)
 
 
 def peek(token: str) -> Action:
     """Return the action of a token without judging it; for showing, never for deciding."""
-    return from_json(Action, _json(token.split(".")[1]))
+    return from_json(Action, claims_of(token))
 
 
-def _certificate(header: dict[str, object]) -> x509.Certificate:
+def claims_of(token: str) -> dict[str, object]:
+    """Return what a token says without judging it, or raise Refused when it says nothing."""
+    return _json(token.split(".")[1] if "." in token else "")
+
+
+def _certificate(header: dict[str, object], root: str) -> x509.Certificate:
     match header.get("x5c"):
         case [str(first), *_]:
-            try:
-                return x509.load_der_x509_certificate(base64.b64decode(first, validate=True))
-            except ValueError as error:
-                raise Refused("the token's certificate cannot be read") from error
+            return _trusted(first, root)
     raise Refused("the token brings no certificate")
 
 
-def _check_issued_by(certificate: x509.Certificate, root: str) -> None:
+@lru_cache(maxsize=64)  # a few signing keys make all tokens of many years
+def _trusted(encoded: str, root: str) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(base64.b64decode(encoded, validate=True))
+    except ValueError as error:
+        raise Refused("the token's certificate cannot be read") from error
+    check_issued_by(certificate, root)
+    return certificate
+
+
+def check_issued_by(certificate: x509.Certificate, root: str) -> None:
+    """Raise Refused unless the organisation's root signed the signing key's certificate."""
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(root))
         key.verify(certificate.signature, certificate.tbs_certificate_bytes)

@@ -260,24 +260,31 @@ def _selection_objections(policy: Policy, selection: Selection) -> list[str]:
 
 def canonical_digest(value: object) -> str:
     """Return the SHA-256 (hex) of the value as JSON with sorted keys and no spaces."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_text(value).encode()).hexdigest()
+
+
+def canonical_text(value: object) -> str:
+    """Return the value as JSON with sorted keys and no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def decision_digest(update: UpdateInput, lane: Lane) -> str:
     """Return the digest of what is shown to whoever decides; any change of it voids it."""
-    return canonical_digest(
-        {
-            "update": update.update_id,
-            "lane": lane.plan.lane,
-            "revision": lane.revision,
-            "subject": lane.plan.subject,
-            "spki": lane.spki_sha256,
-            "certificate": lane.certificate_sha256,
-            "policy": [update.policy.name, update.policy.version],
-            "document": [lane.document.id, lane.document.sha256] if lane.document else [],
-        }
-    )
+    return canonical_digest(decision_facts(update, lane))
+
+
+def decision_facts(update: UpdateInput, lane: Lane) -> dict[str, object]:
+    """Return what is shown to whoever decides on the lane's document, as JSON types."""
+    return {
+        "update": update.update_id,
+        "lane": lane.plan.lane,
+        "revision": lane.revision,
+        "subject": lane.plan.subject,
+        "spki": lane.spki_sha256,
+        "certificate": lane.certificate_sha256,
+        "policy": [update.policy.name, update.policy.version],
+        "document": [lane.document.id, lane.document.sha256] if lane.document else [],
+    }
 
 
 # Actions on an open update

@@ -90,6 +90,17 @@ class Settings(BaseSettings):
     upload_limit_bytes: int = Field(
         20 * 1024 * 1024, ge=1024, description="The largest upload that is accepted."
     )
+    audit_checkpoint_dir: StatePath = Field(
+        Path("checkpoints"),
+        description="Where signed checkpoints of the audit trail are written, a file each; name a "
+        "place that this machine cannot change afterwards.",
+    )
+    audit_checkpoint_minutes: int = Field(
+        10, ge=1, description="New audit entries are under a checkpoint after this time."
+    )
+    audit_checkpoint_entries: int = Field(
+        1_000, ge=1, description="So many new audit entries are put under a checkpoint at once."
+    )
     clamd_address: str | None = Field(
         None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
     )

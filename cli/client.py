@@ -98,6 +98,19 @@ class Api:
         accept = {"Accept": query.pop("accept", "*/*")}
         return self._send("GET", path, params=_given(query), headers=accept).content
 
+    def lines(self, path: str) -> Iterator[str]:
+        """Yield the lines at ``path`` while they come."""
+        try:
+            with self._http.stream("GET", PREFIX + path) as response:
+                if response.is_error:
+                    response.read()
+                    raise Problem(response.status_code, _document(response))
+                yield from response.iter_lines()
+        except httpx2.ConnectError as error:
+            raise Unavailable(_unreachable(self.url)) from error
+        except httpx2.TransportError as error:
+            raise Unavailable(f"{self.url} broke off the connection; try again") from error
+
     def post(self, path: str, body: Any = None) -> Any:
         """Return the answer to ``body``."""
         return self._json("POST", path, json={} if body is None else body)

@@ -1,12 +1,10 @@
-"""The audit chain: every entry carries the hash of the one before, so an edit breaks what follows.
+"""The audit chain in the database: appending to it, and reading it for ``cardflow.chain`` to judge.
 
-``hash = sha256(domain, previous hash, number, text)``; ``text`` is canonical JSON, kept exactly as
-it was hashed. The columns beside it are for searching; ``verify`` compares them with the text.
+Every entry carries the hash of the one before, so an edit breaks what follows.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +13,13 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from cardflow.chain import START, Link, Verification, Walk, link_hash
+from cardflow.checkpoints import Checkpoint, Finding
 from cardflow.db.tables import AuditEntry
 
-DOMAIN = b"cardflow-audit-v1\0"
-START = "0" * 64
 LOCK = 4_711_001  # any number, as long as nobody else takes it
 PAGE = 1_000
+COLUMNS = tuple(getattr(AuditEntry, name) for name in Link._fields)
 
 
 @dataclass(frozen=True)
@@ -33,16 +32,6 @@ class Entry:
     update_id: str = ""
     event: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Whether the chain is whole; if not, the first entry that is not, and why."""
-
-    ok: bool
-    entries: int
-    broken_at: int | None = None
-    reason: str = ""
 
 
 async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
@@ -78,7 +67,7 @@ def _link(entry: Entry, last: AuditEntry | None) -> AuditEntry:
         actor=entry.actor,
         text=written,
         previous=previous,
-        hash=_hash(previous, number, written),
+        hash=link_hash(previous, number, written),
     )
 
 
@@ -100,46 +89,33 @@ def _text(entry: Entry) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _hash(previous: str, number: int, written: str) -> str:
-    digest = hashlib.sha256(DOMAIN)
-    digest.update(bytes.fromhex(previous) + number.to_bytes(8, "big") + written.encode())
-    return digest.hexdigest()
+# Checking
 
 
-async def verify(session: AsyncSession) -> Verification:
-    """Return whether every entry is as it was written and none is missing before the last."""
-    number, previous = 0, START
-    while page := await _page(session, number):
+async def verify(
+    session: AsyncSession,
+    checkpoints: Sequence[Checkpoint] = (),
+    *,
+    known: Sequence[Finding] = (),
+    now: datetime | None = None,
+) -> Verification:
+    """Return whether every entry is as it was written, none is missing, and checkpoints agree."""
+    walk = Walk(checkpoints, known=known, now=now)
+    async for page in pages(session):
         for link in page:
-            if reason := _objection(link, number + 1, previous):
-                return Verification(False, number, number + 1, reason)
-            number, previous = link.number, link.hash
-        session.expunge_all()
-    return Verification(True, number)
+            walk.take(link)
+    return walk.close()
 
 
-async def _page(session: AsyncSession, after: int) -> list[AuditEntry]:
-    query = select(AuditEntry).where(col(AuditEntry.number) > after)
-    return list(await session.scalars(query.order_by(col(AuditEntry.number)).limit(PAGE)))
+async def pages(session: AsyncSession, after: int = 0) -> AsyncIterator[Sequence[Link]]:
+    """Yield the links behind an entry, some at a time."""
+    while page := await page_after(session, after):
+        yield page
+        after = page[-1].number
 
 
-def _objection(link: AuditEntry, number: int, previous: str) -> str:
-    if link.number != number:
-        return f"entry {number} is missing"
-    if link.previous != previous:
-        return "it does not follow the entry before it"
-    if link.hash != _hash(previous, number, link.text):
-        return "its text was changed"
-    if _columns(link) != _written_columns(link.text):
-        return "a column beside its text was changed"
-    return ""
-
-
-def _columns(link: AuditEntry) -> tuple[object, ...]:
-    at = link.at.astimezone(UTC).isoformat()
-    return link.kind, at, link.actor, link.update_id, link.event
-
-
-def _written_columns(written: str) -> tuple[object, ...]:
-    told = json.loads(written)
-    return told["kind"], told["at"], told["actor"], told["update_id"], told["event"]
+async def page_after(session: AsyncSession, number: int) -> Sequence[Link]:
+    """Return the next links behind an entry."""
+    query = select(*COLUMNS).where(col(AuditEntry.number) > number)
+    rows = await session.execute(query.order_by(col(AuditEntry.number)).limit(PAGE))
+    return [Link._make(row) for row in rows.all()]

@@ -290,6 +290,16 @@ class AuditEntry(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("update_id", "event"),)
 
 
+class AuditCheckpoint(SQLModel, table=True):
+    """How far the audit chain reached at an instant, signed; append-only, each after the last."""
+
+    __tablename__ = "audit_checkpoints"
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    since: int = Field(unique=True)  # the number of the one before: there is one way on from each
+    at: datetime = instant()
+    token: str
+
+
 class Mail(SQLModel, table=True):
     """One mail to one person about one event; its Message-ID is the same at each try.
 

@@ -1,10 +1,18 @@
 """What people do at the door is in the audit trail, and a change to it is found."""
 
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
 
+from api.checkpoints import is_due, make_checkpoint
+from cardflow.checkpoint_files import read_tokens
+from cardflow.checkpoints import read
+from cardflow.decisions import root_hex
 from cardflow.model import Role
 from cardflow.sql import transaction
-from tests.api.conftest import PASSWORD
+from cli.audit import verified
+from tests.api.conftest import PASSWORD, reasons
 
 AUDIT = "/api/v1/audit"
 
@@ -44,20 +52,128 @@ async def test_a_whole_chain_is_said_to_be_whole_and_a_changed_one_broken(sign_i
         await ada.post("/api/v1/people", json={"login": login, "name": login})
     whole = await ada.get(f"{AUDIT}/verify")
 
-    async with transaction(app.state.cardflow.sessions) as session:
-        for name in (await session.scalars(TRIGGERS)).all():
-            await session.execute(text(f"DROP TRIGGER {name}"))
-        await session.execute(text("UPDATE audit SET actor = 'somebody else' WHERE number = 2"))
+    await without_triggers(app, "UPDATE audit SET actor = 'somebody else' WHERE number = 2")
     broken = await ada.get(f"{AUDIT}/verify")
 
-    assert whole.json() == {"ok": True, "entries": 2, "broken_at": None, "reason": ""}
+    assert whole.json() == {
+        "ok": True,
+        "entries": 2,
+        "broken_at": None,
+        "reason": "",
+        "checkpoints": 0,
+        "covered_to": 0,
+        "findings": [],
+    }
     assert (broken.json()["ok"], broken.json()["broken_at"]) == (False, 2)
+
+
+async def test_a_checkpoint_is_made_on_demand_kept_outside_and_used(sign_in, app):
+    ada, state = await sign_in("ada", Role.ADMIN), app.state.cardflow
+    nothing = await ada.post(f"{AUDIT}/checkpoints")
+    await ada.post("/api/v1/people", json={"login": "holly", "name": "Holly"})
+
+    made = (await ada.post(f"{AUDIT}/checkpoints")).json()
+    again = (await ada.post(f"{AUDIT}/checkpoints")).json()
+    found = (await ada.get(f"{AUDIT}/verify")).json()
+
+    assert reasons(nothing) == ["the audit trail is empty: there is nothing to sign yet"]
+    assert (made["number"], made["count"], again) == (1, 1, made)
+    assert read(made["token"], state.keys.decision_root).hash == made["hash"]
+    assert read_tokens(state.settings.audit_checkpoint_dir) == [made["token"]]
+    assert (found["ok"], found["checkpoints"], found["covered_to"]) == (True, 1, 1)
+
+
+async def test_a_trail_that_was_cut_off_is_found_by_what_is_outside(sign_in, app):
+    ada = await sign_in("ada", Role.ADMIN)
+    for login in ("holly", "otto"):
+        await ada.post("/api/v1/people", json={"login": login, "name": login})
+    await ada.post(f"{AUDIT}/checkpoints")
+
+    await without_triggers(
+        app, "DELETE FROM audit WHERE number = 2", "DELETE FROM audit_checkpoints"
+    )
+    found = (await ada.get(f"{AUDIT}/verify")).json()
+
+    assert (found["ok"], found["broken_at"]) == (False, 2)
+    assert found["findings"][0]["reason"].startswith("entry 2 is missing: entry 2 was there at")
+
+
+async def test_checkpoints_are_due_after_so_many_entries_or_so_long(sign_in, app):
+    ada, state = await sign_in("ada", Role.ADMIN), app.state.cardflow
+    few = replace(state, settings=state.settings.model_copy(update={"audit_checkpoint_entries": 2}))
+    assert not await is_due(state)
+    await ada.post("/api/v1/people", json={"login": "holly", "name": "Holly"})
+    assert await is_due(state)  # the first entry ever is put under a checkpoint at once
+    await make_checkpoint(state)
+    assert not await is_due(state)
+
+    await ada.post("/api/v1/people", json={"login": "otto", "name": "Otto"})
+    assert not await is_due(few)  # one, and not for long
+    await ada.post("/api/v1/people", json={"login": "olga", "name": "Olga"})
+    assert await is_due(few)
+    assert not await is_due(state)
+
+
+async def test_a_place_outside_that_fails_is_caught_up_later(sign_in, app):
+    ada, state = await sign_in("ada", Role.ADMIN), app.state.cardflow
+    outside = state.settings.audit_checkpoint_dir
+    outside.write_text("a file stands in the way")
+    await ada.post("/api/v1/people", json={"login": "holly", "name": "Holly"})
+    first = (await ada.post(f"{AUDIT}/checkpoints")).json()
+    outside.unlink()
+    await ada.post("/api/v1/people", json={"login": "otto", "name": "Otto"})
+
+    second = (await ada.post(f"{AUDIT}/checkpoints")).json()
+
+    assert read_tokens(outside) == [first["token"], second["token"]]
+
+
+async def test_nothing_is_signed_over_a_trail_that_was_changed(sign_in, app):
+    ada = await sign_in("ada", Role.ADMIN)
+    await ada.post("/api/v1/people", json={"login": "holly", "name": "Holly"})
+    await without_triggers(app, "UPDATE audit SET actor = 'somebody else'")
+
+    answer = await ada.post(f"{AUDIT}/checkpoints")
+
+    assert answer.status_code == 409
+    assert "broken at entry 1: a column beside its text was changed" in reasons(answer)[0]
+
+
+async def test_an_exported_trail_is_verified_elsewhere_under_a_root_that_was_kept(sign_in, app):
+    ada, state = await sign_in("ada", Role.ADMIN), app.state.cardflow
+    for login in ("holly", "otto\u2028"):
+        await ada.post("/api/v1/people", json={"login": login[:5], "name": login[:4]})
+    token = (await ada.post(f"{AUDIT}/checkpoints")).json()["token"]
+    await ada.post("/api/v1/people", json={"login": "olga", "name": "Olga"})
+    answer = await ada.get(f"{AUDIT}/export")
+    lines, root = answer.text.splitlines(), state.keys.decision_root
+    stranger = root_hex(Ed25519PrivateKey.generate().public_key())
+
+    whole = verified(iter(lines), [token], root)
+    cut = verified(iter(lines[:2]), [token], root)
+    foreign = verified(iter(lines), [], stranger)
+
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert (whole.ok, whole.entries, whole.covered_to) == (True, 3, 2)
+    assert (cut.ok, cut.broken_at) == (False, 2)
+    assert "does not belong to this organisation" in foreign.reason
 
 
 async def test_holders_and_operators_do_not_read_the_trail(sign_in):
     somebody = await sign_in("sam", Role.HOLDER, Role.OPERATOR, Role.OFFICER, Role.SERVICE)
 
-    assert (await somebody.get(AUDIT)).status_code == 403
+    for path in (AUDIT, f"{AUDIT}/verify", f"{AUDIT}/export"):
+        assert (await somebody.get(path)).status_code == 403
+    assert (await somebody.post(f"{AUDIT}/checkpoints")).status_code == 403
 
 
-TRIGGERS = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'")
+async def without_triggers(app, *statements):
+    """Change the trail as somebody could who owns the database."""
+    async with transaction(app.state.cardflow.sessions) as session:
+        for name in (await session.scalars(TRIGGERS)).all():
+            await session.execute(text(f"DROP TRIGGER {name}"))
+        for statement in statements:
+            await session.execute(text(statement))
+
+
+TRIGGERS = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit%'")

@@ -4,12 +4,17 @@ What a test leaves on the card is what the next one finds there, as in life; eac
 what it wants there, so that every test also runs alone.
 """
 
+from pathlib import Path
+
 import pytest
 
+from cardflow.ca.embedded.keys import Layout
+from cardflow.evidence.checks import verify
+from cardflow.evidence.roots import load_roots
 from cardflow.model import LaneStage, Means, Stage, Verdict
 from cli.client import Problem
 from cli.demo_card import BADGE_ID
-from cli.demo_people import HOLDER, OFFICERS, OPERATOR
+from cli.demo_people import ADMIN, HOLDER, OFFICERS, OPERATOR
 from cli.demo_proofs import KINDS
 from cli.demo_setup import Scene
 from cli.demo_steps import Turns, UpdateRun
@@ -227,3 +232,30 @@ async def test_clearing_takes_everything_of_ours_and_nothing_else(running: Runni
     assert running.scene.state.card.certificate(BADGE_ID) == badge
     seen = run.contents()
     assert [one["cka_id"] for one in (*seen["tracked"], *seen["third_party"])] == [BADGE_ID]
+
+
+async def test_the_evidence_of_an_update_on_the_card_verifies(
+    running: Running, tmp_path: Path
+) -> None:
+    def update() -> UpdateRun:
+        run = under(running.scene, policy("proven", ("smart-card-logon", "RF", "RSA-2048")))
+        run.open()
+        run.until_stage(Stage.PENDING)
+        Turns(run).until_ready()
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "smart-card-logon")
+        pack = run.cast.api(ADMIN).content(f"/updates/{run.update_id}/evidence")
+        (tmp_path / "evidence.zip").write_bytes(pack)
+        return run
+
+    await running.do(update)
+    settings = running.scene.state.settings
+    roots = (settings.decision_root_file, Layout(settings.ca_dir).root_certificate)
+    (tmp_path / "roots.pem").write_text("".join(file.read_text() for file in roots))
+
+    with (tmp_path / "evidence.zip").open("rb") as file:
+        checks = verify(file, load_roots(tmp_path / "roots.pem"))
+
+    assert [check for check in checks if not check.ok] == []
+    assert "proof of smart-card-logon" in {check.name for check in checks}

@@ -12,7 +12,7 @@ from cardflow.ca import CertificateRequest
 from cardflow.ca.tables import CaCertificate, CaDecision, CaKey, CaRequest, State
 from cardflow.errors import Refused
 from cardflow.model import Approval, Profile, Subject
-from cardflow.policy import canonical_digest
+from cardflow.policy import canonical_digest, canonical_text
 from cardflow.wire import from_json, to_json
 from cardflow.x509 import (
     ascii_email,
@@ -69,15 +69,22 @@ def subject_of(row: CaRequest) -> Subject:
 
 def digest_of(row: CaRequest) -> str:
     """Return the digest of everything that the certificate will be made from, and who asked."""
-    return canonical_digest(
-        {
-            "request": row.request_id,
-            "profile": json.loads(row.profile_json),
-            "subject": json.loads(row.subject_json),
-            "spki": row.spki_sha256,
-            "requested_by": row.requested_by,
-        }
-    )
+    return canonical_digest(_shown(row))
+
+
+def shown_text(row: CaRequest) -> str:
+    """Return the text whose SHA-256 is the digest that officers decide on."""
+    return canonical_text(_shown(row))
+
+
+def _shown(row: CaRequest) -> dict[str, object]:
+    return {
+        "request": row.request_id,
+        "profile": json.loads(row.profile_json),
+        "subject": json.loads(row.subject_json),
+        "spki": row.spki_sha256,
+        "requested_by": row.requested_by,
+    }
 
 
 def refuse_other_key(row: CaRequest, request: CertificateRequest) -> None:
