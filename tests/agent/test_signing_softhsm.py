@@ -74,7 +74,7 @@ async def test_signing_changes_nothing_on_the_card(desk, written):
 async def test_another_form_than_the_one_named_is_not_signed_and_no_pin_is_asked_for(desk, written):
     signer = await written()
     asked = desk.person.was_asked()
-    for other in (carried(form() + b" "), carried(content=()), None):
+    for other in (carried(form() + b" "), IssuedForm(content=()), None):
         result = await desk.run(desk.sign_job(form(), signer), other)
         assert result.outcome is Outcome.DOCUMENT_REFUSED
 
