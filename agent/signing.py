@@ -97,7 +97,7 @@ def _signer(der: bytes, key: CardKey, chain: tuple[str, ...]) -> "Signer":
                 return key.sign(data, ec.ECDSA(_hash_for(key)))
             return key.sign(data, PKCS1v15(), _hash_for(key))
 
-    others = SimpleCertificateStore()
+    others = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     for pem in chain:
         others.register(Certificate.load(load_certificate(pem).public_bytes(Encoding.DER)))
     return CardSigner(signing_cert=Certificate.load(der), cert_registry=others)

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     agent_admin,
+    agent_forms,
     agents,
     audit,
     ca,
@@ -24,6 +25,7 @@ from api import (
     pki,
     policies,
     session,
+    signatures,
     tokens,
     updates,
     work,
@@ -41,7 +43,7 @@ from cardflow.settings import Settings
 PREFIX = "/api/v1"
 PEOPLES = (
     session, people, tokens, cards, contents, card_updates, updates, work, policies, ca,
-    certificates, agent_admin, audit,
+    certificates, agent_admin, audit, signatures,
 )  # fmt: skip
 PAGES = (entrance, live)
 BODY_LIMIT = 64 * 1024
@@ -70,6 +72,8 @@ def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI
     """Return the agent door."""
     app = _door("Cardflow agent door", settings, open_state, as_document)
     _include(app, agents.router)
+    # Base64 makes four of three bytes, and a card's signature adds little to a form.
+    _include(app, agent_forms.router, limit=settings.upload_limit_bytes * 2)
     _frame(app, as_document, https=True)
     return app
 

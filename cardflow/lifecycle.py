@@ -22,6 +22,7 @@ from cardflow.model import (
     OnRejection,
     Party,
     SignatureFound,
+    SigningWay,
     Stage,
     UpdateInput,
     UpdateState,
@@ -221,6 +222,14 @@ def form_signature(plan: LanePlan, kind: DocumentKind) -> FormSignature:
     if kind is DocumentKind.REQUEST_FORM:
         return plan.request_form_signature
     return plan.certificate_form_signature
+
+
+def ways_to_sign(lane: Lane) -> tuple[SigningWay, ...]:
+    """Return how the form that the lane is about may be signed."""
+    way = form_signature(lane.plan, document_kind(lane.stage))
+    if way is FormSignature.EITHER:
+        return (SigningWay.PAPER, SigningWay.ELECTRONIC)
+    return (SigningWay(way.value),)
 
 
 def approves_itself(lane: Lane) -> bool:

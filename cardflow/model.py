@@ -127,6 +127,13 @@ class FormSignature(StrEnum):
     EITHER = "either"
 
 
+class SigningWay(StrEnum):
+    """How a form is signed."""
+
+    PAPER = "paper"
+    ELECTRONIC = "electronic"
+
+
 class OnRejection(StrEnum):
     """What one CA rejection does to the other lanes."""
 

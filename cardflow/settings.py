@@ -89,6 +89,14 @@ class Settings(BaseSettings):
     upload_limit_bytes: int = Field(
         20 * 1024 * 1024, ge=1024, description="The largest upload that is accepted."
     )
+    tsa_url: str | None = Field(
+        None,
+        pattern=r"^https?://.+$",
+        description="A time-stamping authority (RFC 3161); what cards sign becomes PAdES B-LT.",
+    )
+    tsa_root_file: StatePath | None = Field(
+        None, description="Roots of time-stamping authorities that are believed, PEM."
+    )
     clamd_address: str | None = Field(
         None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
     )

@@ -55,7 +55,7 @@ class VisitEnded(Exception):
 
 
 class AtTheCard:
-    """Carries out one visit: prepare, write, clean up, or clear, as the update needs it; or sign."""
+    """Carries out one visit: prepare, write, clean up or clear as the update needs it, or sign."""
 
     def __init__(self, case: Case, visit: Visit) -> None:
         self._case = case

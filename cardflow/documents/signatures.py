@@ -1,4 +1,4 @@
-"""What the machine tells people of an electronic signature: who, when, with what, and what is wrong.
+"""What the machine tells people of an electronic signature: who, when, with what, and why not.
 
 Everything must speak for a signature before nothing speaks against it: a doubt goes to a person.
 """

@@ -59,7 +59,8 @@ async def test_the_prompt_names_the_form_and_its_digest(desk, written):
     job = desk.sign_job(form(), signer)
     await desk.run(job, carried())
 
-    assert f"you sign “Request form” (SHA-256 {job.sha256[:4]} {job.sha256[4:8]}" in desk.person.saw()
+    digits = f"{job.sha256[:4]} {job.sha256[4:8]}"
+    assert f"you sign “Request form” (SHA-256 {digits}" in desk.person.saw()
 
 
 async def test_signing_changes_nothing_on_the_card(desk, written):

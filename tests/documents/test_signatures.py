@@ -24,7 +24,7 @@ from cardflow.documents.signatures import (
 )
 from cardflow.errors import Refused
 from cardflow.model import SignatureFound
-from tests.documents.build import AWAITED, KEY, form, saved, page
+from tests.documents.build import AWAITED, KEY, form, page, saved
 from tests.documents.signing import (
     NOW,
     Issued,

@@ -6,8 +6,10 @@ nothing, open nothing and ask nobody.
 
 import asyncio
 import base64
+import codecs
 import io
 import logging
+import stringprep
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -33,12 +35,17 @@ from cardflow.documents.examiner import SignatureSeen, Trust
 from cardflow.documents.examiner.image import damaged
 from cardflow.errors import Refused
 
-_LOADED_EARLY = backend  # cryptography loads it at the first signature
+_LOADED_EARLY = (backend, stringprep)  # at the first signature, and the first address
+for _name in ("ascii", "cp1252", "idna", "latin-1", "utf-8", "utf-16-be", "utf-32-be", "teletex"):
+    codecs.lookup(_name)  # what texts in certificates are written in
 _LOOP = asyncio.new_event_loop()  # at once: a confined process has no descriptor left for one
 # An untrusted chain is a verdict here, not an incident.
 logging.getLogger("pyhanko").setLevel(logging.CRITICAL)
 logging.getLogger("pyhanko_certvalidator").setLevel(logging.CRITICAL)
 _UNREADABLE = (PdfError, SignatureValidationError, SigningError, ValueError, TypeError, KeyError)
+UNUSUAL = (
+    "the electronic signature is of a kind that cannot be checked here; sign the form with your card"
+)
 CHANGED = "the PDF was changed after it was signed; sign the form again, as it was issued"
 
 
@@ -48,6 +55,9 @@ def examine_signature(data: bytes, trust: Trust) -> SignatureSeen | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _LOOP.run_until_complete(_examine(data, trust))
+    except (OSError, ImportError) as error:
+        # It wants what a confined process cannot load: nothing that a card's signature needs.
+        raise Refused(UNUSUAL) from error
     except _UNREADABLE as error:
         raise damaged("electronic signature") from error
 
@@ -61,7 +71,9 @@ async def _examine(data: bytes, trust: Trust) -> SignatureSeen | None:
         signatures[-1],  # the one that covers the others, if there are any
         _context(trust, trust.roots),
         ts_validation_context=_context(trust, trust.stamp_roots),
-        key_usage_settings=KeyUsageConstraints(key_usage={"digital_signature"}),
+        key_usage_settings=KeyUsageConstraints(
+            key_usage={"digital_signature", "non_repudiation"}, match_all_key_usages=False
+        ),
     )
     if not _is_whole(status):
         raise Refused(CHANGED)
@@ -73,7 +85,7 @@ async def _examine(data: bytes, trust: Trust) -> SignatureSeen | None:
         has_stamp=bool(reader.embedded_timestamp_signatures or status.timestamp_validity),
         known_issuer=_is_known(status.signing_cert.dump(), trust),
         trusted=status.trusted,
-        problem=status.trust_problem_indic.name if status.trust_problem_indic else "",
+        problem=status.trust_problem_indic.standard_name if status.trust_problem_indic else "",
         signatures=len(signatures),
     )
 
