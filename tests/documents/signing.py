@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from asn1crypto import keys as asn1_keys
+from asn1crypto.tsp import TimeStampReq
 from asn1crypto.x509 import Certificate as Asn1Certificate
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -178,3 +179,9 @@ async def _sign(by: Issued, pdf: bytes, field: str, stamper: DummyTimeStamper | 
         IncrementalPdfFileWriter(io.BytesIO(pdf)), output=out
     )
     return out.getvalue()
+
+
+async def asked(query: bytes) -> bytes:
+    """Answer a time-stamp query (RFC 3161) as the authority does."""
+    response = await time_stamper().async_request_tsa_response(TimeStampReq.load(query))
+    return response.dump()

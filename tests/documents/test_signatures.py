@@ -1,19 +1,23 @@
 """Electronic signatures at intake: what is good, what a person must look at, what is refused."""
 
 import io
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pikepdf
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
 
 from cardflow.documents.examiner import Trust
 from cardflow.documents.examiner.examination import examine
 from cardflow.documents.examiner.signature import CHANGED, examine_signature
 from cardflow.documents.intake import IntakeFindings, inspect_upload
+from cardflow.documents.long_term import with_long_term_proof
 from cardflow.documents.signatures import (
     PROBLEMS,
     REWRITTEN,
@@ -22,12 +26,13 @@ from cardflow.documents.signatures import (
     findings_of,
     judged,
 )
-from cardflow.errors import Refused
+from cardflow.errors import Refused, Unavailable
 from cardflow.model import SignatureFound
 from tests.documents.build import AWAITED, KEY, form, page, saved
 from tests.documents.signing import (
     NOW,
     Issued,
+    asked,
     certified,
     crl,
     holder,
@@ -159,8 +164,8 @@ def one_byte_changed() -> bytes:
     return bytes(data)
 
 
-def painted_over() -> bytes:
-    writer = IncrementalPdfFileWriter(io.BytesIO(signed(holder())))
+def painted_over(data: bytes = b"") -> bytes:
+    writer = IncrementalPdfFileWriter(io.BytesIO(data or signed(holder())))
     paint = generic.StreamObject(stream_data=b"0 0 0 rg 100 400 300 100 re f")
     writer.add_stream_to_page(0, writer.add_object(paint))
     out = io.BytesIO()
@@ -243,3 +248,67 @@ def test_an_issued_certificate_is_named_as_it_is() -> None:
 
     assert certificate.issuer == "CN=Example Issuing CA"
     assert certificate.not_after == (NOW + timedelta(days=365)).isoformat()
+
+
+# Proofs for long (PAdES B-LT)
+
+
+async def test_with_its_proofs_a_signature_stays_good_and_tells_when() -> None:
+    before = signed(holder())
+    data = await with_long_term_proof(before, trust(), asked)
+    found = await inspected(data)
+
+    assert data.startswith(before)
+    assert found.signature is not None
+    assert (found.signature.verdict, found.signature.reasons) == (SignatureFound.GOOD, ())
+    assert found.signature.stamped_at == (NOW - timedelta(minutes=1)).isoformat()
+    store = PdfFileReader(io.BytesIO(data)).root["/DSS"]
+    assert (len(store["/Certs"]), len(store["/CRLs"])) == (3, 2)
+
+
+async def test_what_is_painted_over_its_proofs_is_refused() -> None:
+    data = painted_over(await with_long_term_proof(signed(holder()), trust(), asked))
+    with pytest.raises(Refused, match="changed after it was signed"):
+        await inspected(data)
+
+
+async def test_proofs_by_an_authority_that_nobody_knows_are_doubtful() -> None:
+    data = await with_long_term_proof(signed(holder()), trust(), asked)
+    found = (await inspected(data, trust(stamp_roots=[]))).signature
+
+    assert found is not None
+    assert found.reasons == ("the time stamp is by an authority that is not known here",)
+
+
+@pytest.mark.parametrize("data", [b"no PDF", form()])
+async def test_what_is_not_signed_gets_no_proofs(data: bytes) -> None:
+    assert await with_long_term_proof(data, trust(), asked) == data
+
+
+async def test_an_authority_that_speaks_nonsense_is_not_believed() -> None:
+    async def nonsense(_query: bytes) -> bytes:
+        return b"nonsense"
+
+    with pytest.raises(Unavailable, match="not usable"):
+        await with_long_term_proof(signed(holder()), trust(), nonsense)
+
+
+# Others agree
+
+
+@pytest.mark.openssl
+def test_poppler_finds_the_same_in_a_signed_form(tmp_path: Path) -> None:
+    for name, data in (("good", signed(holder())), ("changed", one_byte_changed())):
+        (tmp_path / name).write_bytes(data)
+
+    def said(name: str) -> str:
+        command = ["pdfsig", "-nocert", str(tmp_path / name)]
+        environment = {"HOME": str(tmp_path), "PATH": "/usr/bin"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        return done.stdout
+
+    assert "Signature is Valid" in said("good")
+    assert "Total document signed" in said("good")
+    assert "ETSI.CAdES.detached" in said("good")
+    assert "Signer Certificate Common Name: Zoe" in said("good")
+    assert "Digest Mismatch" in said("changed")

@@ -20,6 +20,8 @@ from asn1crypto.x509 import Certificate
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.backends.openssl import backend
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
+from lxml import etree
+from pyhanko.pdf_utils import filters
 from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.diff_analysis import ModificationLevel
@@ -35,7 +37,8 @@ from cardflow.documents.examiner import SignatureSeen, Trust
 from cardflow.documents.examiner.image import damaged
 from cardflow.errors import Refused
 
-_LOADED_EARLY = (backend, stringprep)  # at the first signature, and the first address
+# At the first signature, the first address, the first metadata that were added to.
+_LOADED_EARLY = (backend, stringprep, etree, filters)
 for _name in ("ascii", "cp1252", "idna", "latin-1", "utf-8", "utf-16-be", "utf-32-be", "teletex"):
     codecs.lookup(_name)  # what texts in certificates are written in
 _LOOP = asyncio.new_event_loop()  # at once: a confined process has no descriptor left for one
@@ -43,9 +46,7 @@ _LOOP = asyncio.new_event_loop()  # at once: a confined process has no descripto
 logging.getLogger("pyhanko").setLevel(logging.CRITICAL)
 logging.getLogger("pyhanko_certvalidator").setLevel(logging.CRITICAL)
 _UNREADABLE = (PdfError, SignatureValidationError, SigningError, ValueError, TypeError, KeyError)
-UNUSUAL = (
-    "the electronic signature is of a kind that cannot be checked here; sign the form with your card"
-)
+UNUSUAL = "this kind of electronic signature cannot be checked here; sign the form with your card"
 CHANGED = "the PDF was changed after it was signed; sign the form again, as it was issued"
 
 
