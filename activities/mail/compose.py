@@ -13,7 +13,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cardflow.db.mail_queue import Letter
 from cardflow.errors import Refused
-from cardflow.model import DocumentExchange, LanePlan, Mode
+from cardflow.lifecycle import form_signature
+from cardflow.model import (
+    DocumentExchange,
+    DocumentKind,
+    Event,
+    FormSignature,
+    LanePlan,
+    Mode,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = frozenset(path.name for path in TEMPLATES.iterdir() if path.is_dir())
@@ -71,6 +79,7 @@ class Composer:
             "rejected": self._titled(event.facts.get("rejected", "")),
             "reason": event.facts.get("reason", ""),
             "form_follows": _form_follows(plan),
+            "signature": _signature(plan, event),
             "outside": update.policy.document_exchange is DocumentExchange.OUTSIDE,
             "contact": update.policy.contact,
             "link": f"{self.public_url}/updates/{update.update_id}",
@@ -83,6 +92,12 @@ class Composer:
 
 def _form_follows(plan: LanePlan | None) -> bool:
     return plan is not None and plan.mode in (Mode.CERTIFICATE_FORM, Mode.BOTH)
+
+
+def _signature(plan: LanePlan | None, event: Event) -> FormSignature:
+    """Return how the form that the mail is about may be signed."""
+    kind = DocumentKind(event.facts.get("form", DocumentKind.CERTIFICATE_FORM))
+    return form_signature(plan, kind) if plan else FormSignature.PAPER
 
 
 def _subject(name: str, words: dict[str, Any]) -> str:
