@@ -234,7 +234,7 @@ def test_an_address_that_cannot_be_written_to_is_refused(address):
 @pytest.mark.parametrize("kind", [MailKind.DOCUMENT_NEEDED, MailKind.UPDATE_APPROVED])
 @pytest.mark.parametrize(
     ("language", "words"),
-    [("en", ("with your card", "upload it")), ("de", ("mit Ihrer Karte", "laden Sie"))],
+    [("en", ("with your card", "upload it")), ("de", ("mit Ihrer Karte", "laden"))],
 )
 def test_a_form_is_asked_for_in_the_way_it_may_be_signed(language, words, kind, way, told):
     entry = build.an_entry("logon", Mode.BOTH, certificate_form_signature=FormSignature(way))
