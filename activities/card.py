@@ -6,7 +6,15 @@ ours registers them.
 
 from temporalio import activity
 
-from cardflow.jobs import CleanUpJob, ClearJob, InspectJob, JobResult, PrepareJob, WriteJob
+from cardflow.jobs import (
+    CleanUpJob,
+    ClearJob,
+    InspectJob,
+    JobResult,
+    PrepareJob,
+    SignJob,
+    WriteJob,
+)
 
 
 def _at_the_card() -> JobResult:
@@ -39,4 +47,9 @@ class CardActivities:
     @activity.defn(name="clear")
     async def clear(self, job: ClearJob) -> JobResult:
         """Everything of ours is gone from the card."""
+        return _at_the_card()
+
+    @activity.defn(name="sign_document")
+    async def sign_document(self, job: SignJob) -> JobResult:
+        """The form is signed by the card and handed in."""
         return _at_the_card()

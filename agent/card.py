@@ -14,18 +14,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.drivers import CardFailure, CardKey, TokenDriver, sign_sha256
 from agent.journal import Journal
+from agent.signing import check_form, sign_form
 from cardflow.errors import Refused
 from cardflow.jobs import (
     CertificateOrder,
     CleanUpJob,
     ClearJob,
     InspectJob,
+    IssuedForm,
     Job,
     JobResult,
     KeyOrder,
     Outcome,
     PreparedKey,
     PrepareJob,
+    SignJob,
     WriteJob,
     WriteProof,
     write_message,
@@ -38,7 +41,7 @@ NONCE_BYTES = 32
 DIGEST_BYTES = 32
 
 
-def check(job: Job) -> None:
+def check(job: Job, form: IssuedForm | None = None) -> None:
     """Refuse a job that cannot be carried out at all, before a PIN is asked for."""
     try:
         for ref in _named_objects(job):
@@ -53,6 +56,10 @@ def check(job: Job) -> None:
                 for certificate in job.certificates:
                     _check_length(certificate.cka_id, CKA_ID_BYTES, "an object id")
                     load_certificate(certificate.certificate_pem)
+            case SignJob():
+                _check_ref(job.signer)
+                _check_length(job.signer.certificate_sha256, DIGEST_BYTES, "a digest")
+                check_form(form, job)
     except Refused as refused:
         raise CardFailure(Outcome.CARD_FAILED, f"the job cannot be read: {refused}") from None
 
@@ -96,12 +103,19 @@ class CardWork:
     """One job on one card; ``result`` tells what was done so far, whatever happens."""
 
     def __init__(
-        self, driver: TokenDriver, journal: Journal, progress: Callable[[], None], result: JobResult
+        self,
+        driver: TokenDriver,
+        journal: Journal,
+        progress: Callable[[], None],
+        result: JobResult,
+        form: IssuedForm | None = None,
     ) -> None:
         self._driver = driver
         self._journal = journal
         self._progress = progress
         self.result = result
+        self._form = form
+        self.signed = b""
 
     def carry_out(self, job: Job) -> None:
         """Leave the card as the job says, or raise ``CardFailure``."""
@@ -114,8 +128,16 @@ class CardWork:
             case WriteJob():
                 for certificate in job.certificates:
                     self._write(certificate, job.nonce)
+            case SignJob():
+                self._sign(job)
             case CleanUpJob() | ClearJob() | InspectJob():
                 pass
+
+    def _sign(self, job: SignJob) -> None:
+        assert self._form is not None  # noqa: S101 check demands it
+        self._progress()
+        der, key = self._driver.signing_key(job.signer)
+        self.signed = sign_form(self._form, job, der, key)
 
     def _retire(self, ref: ObjectRef) -> None:
         self._progress()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from random import SystemRandom
 from typing import TypeVar
+from urllib.parse import quote
 
 from agent.door import PATIENCE_SECONDS, Answer, Door
 from agent.job_tokens import verified_job
@@ -14,8 +15,16 @@ from agent.readers import Readers
 from agent.settings import Enrolment
 from agent.visits import Visits
 from cardflow.errors import CardflowError, Refused, Unavailable
-from cardflow.jobs import InspectJob, Job, JobResult, Outcome
-from cardflow.wire import to_json
+from cardflow.jobs import (
+    InspectJob,
+    IssuedForm,
+    Job,
+    JobResult,
+    Outcome,
+    SignedForm,
+    SignJob,
+)
+from cardflow.wire import from_json, to_json
 
 WAIT_SECONDS = 25
 REPORT_EVERY_SECONDS = 10
@@ -23,7 +32,9 @@ HEARTBEAT_EVERY_SECONDS = 5
 UNCONFIRMED_EVERY_SECONDS = 2
 LONGEST_BACKOFF_SECONDS = 30
 GRACE_SECONDS = 75  # longer than a card may stay silent
+INTAKE_SECONDS = 60.0
 FOREIGN, CONFLICT, GONE, UNREADABLE, TOO_OLD = 403, 409, 410, (413, 422), 426
+NO = (FOREIGN, 404, CONFLICT, GONE, *UNREADABLE)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -113,13 +124,13 @@ class Connection:
         log.info("job %s: %s", job.card.job_id, job.card.kind)
         beating = asyncio.ensure_future(self._keep_alive(task))
         try:
-            result = await self._carry_out(job)
+            result = await self._carry_out(job, task)
         finally:
             beating.cancel()
         log.info("job %s: %s", job.card.job_id, result.outcome)
         await self._answer(task, result)
 
-    async def _carry_out(self, job: Job) -> JobResult:
+    async def _carry_out(self, job: Job, task: str) -> JobResult:
         serial = job.card.token_serial
         if isinstance(job, InspectJob) or self._readers.module_with(serial) is None:
             await self._readers.look(thorough=True)
@@ -129,8 +140,34 @@ class Connection:
         if isinstance(job, InspectJob):
             (token,) = (t for t in self._readers.tokens if t.token_serial == serial)
             return JobResult(Outcome.DONE, token_serial=serial, inventory=token.inventory)
+        if isinstance(job, SignJob):
+            return await self._sign(job, task, self._surroundings(module.path))
         async with self._readers.at_work():
             return await self._visits.run(job, self._surroundings(module.path))
+
+    async def _sign(self, job: SignJob, task: str, around: Surroundings) -> JobResult:
+        """Fetch the form, have the card sign it, hand it in; the server's no is the outcome."""
+        fetched = await self._until_heard(
+            "GET", f"/agent/v1/form?task={quote(task)}", lambda: None, final=NO
+        )
+        if not fetched.ok:
+            return _refused(job, fetched.detail)
+        try:
+            form = from_json(IssuedForm, fetched.body)
+        except Refused as refused:
+            return _refused(job, f"the form cannot be read: {refused}")
+        async with self._readers.at_work():
+            result = await self._visits.run(job, around, form)
+        return await self._hand_in(job, task, result)
+
+    async def _hand_in(self, job: SignJob, task: str, result: JobResult) -> JobResult:
+        if result.outcome is not Outcome.DONE:
+            return result
+        signed = to_json(SignedForm(task, self._visits.signed))
+        answer = await self._until_heard(
+            "POST", "/agent/v1/form", lambda: signed, patience=INTAKE_SECONDS, final=NO
+        )
+        return result if answer.ok else _refused(job, answer.detail)
 
     def _no_such_card(self, serial: str) -> JobResult:
         if self._readers.tokens:
@@ -193,6 +230,10 @@ class Connection:
             failures += 1
             log.warning("%s; trying again", trouble)
             await asyncio.sleep(_pause(failures))
+
+
+def _refused(job: SignJob, why: str) -> JobResult:
+    return JobResult(Outcome.DOCUMENT_REFUSED, why, token_serial=job.card.token_serial)
 
 
 def _pause(failures: int) -> float:

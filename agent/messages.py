@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from cardflow.errors import Refused
-from cardflow.jobs import JOB_TYPES, Job, JobKind
+from cardflow.jobs import JOB_TYPES, IssuedForm, Job, JobKind
 from cardflow.wire import from_json, to_json
 
 LONGEST_LINE = 16 * 1024 * 1024
@@ -36,9 +36,9 @@ def line(message: dict[str, Any]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
-def job_message(job: Job) -> dict[str, Any]:
-    """Return a job with its kind."""
-    return {"kind": job.card.kind.value, "job": to_json(job)}
+def job_message(job: Job, form: IssuedForm | None = None) -> dict[str, Any]:
+    """Return a job with its kind, and the form that it may be about."""
+    return {"kind": job.card.kind.value, "job": to_json(job), "form": to_json(form)}
 
 
 def read_job(kind: Any, data: Any) -> Job:

@@ -1,6 +1,8 @@
 """What a job will do to the card, in the words that the PIN prompt shows."""
 
-from cardflow.jobs import CleanUpJob, ClearJob, InspectJob, Job, PrepareJob, WriteJob
+from cardflow.jobs import CleanUpJob, ClearJob, InspectJob, Job, PrepareJob, SignJob, WriteJob
+
+SHOWN_DIGITS = 16
 
 
 def purpose(job: Job) -> str:
@@ -18,6 +20,8 @@ def purpose(job: Job) -> str:
         case ClearJob():
             count = _count(len(job.objects), "object")
             return f"the card is cleared: {count} of your organisation removed"
+        case SignJob():
+            return f"you sign “{job.title}” (SHA-256 {_shortened(job.sha256)})"
         case InspectJob():
             return "the card is read"
 
@@ -26,6 +30,11 @@ def _debts(job: PrepareJob | WriteJob) -> str:
     if not job.debts:
         return ""
     return f"; {_count(len(job.debts), 'object')} of an update that ended removed"
+
+
+def _shortened(digest: str) -> str:
+    """Return the digest's beginning in fours, as the portal shows it."""
+    return " ".join(digest[at : at + 4] for at in range(0, SHOWN_DIGITS, 4)) + " …"
 
 
 def _count(number: int, what: str) -> str:

@@ -22,7 +22,7 @@ from agent.memory import leave_no_dump
 from agent.messages import Channel, Phase, Surroundings, read_job
 from agent.pin import PinentryPrompt, Prompt, TerminalPrompt
 from cardflow.errors import Refused
-from cardflow.jobs import CardJob, Job, JobResult, Outcome
+from cardflow.jobs import CardJob, IssuedForm, Job, JobResult, Outcome, in_pieces
 from cardflow.wire import from_json, to_json
 
 LONGEST_HOLD_SECONDS = 600
@@ -37,17 +37,19 @@ class Visit:
         self._module: Module | None = None
         self._session: Session | None = None
         self._first: CardJob | None = None
+        self.signed = b""
 
-    def run(self, job: Job) -> JobResult:
+    def run(self, job: Job, form: IssuedForm | None = None) -> JobResult:
         """Return how the job ended; never raises for anything that a card or a person does."""
         done = JobResult(Outcome.DONE, token_serial=job.card.token_serial)
         work: CardWork | None = None
         try:
-            check(job)
+            check(job, form)
             session = self._logged_in(job)
             journal = Journal(Path(self._around.journal))
-            work = CardWork(FreeForm(session), journal, self._working, done)
+            work = CardWork(FreeForm(session), journal, self._working, done, form)
             work.carry_out(job)
+            self.signed = work.signed
             return replace(work.result, inventory=inventory(session, logged_in=True))
         except CardFailure as failure:
             self._session = None
@@ -106,14 +108,16 @@ def serve(channel: Channel) -> None:
     while (message := channel.receive(holding)) is not None:
         try:
             job = read_job(message.get("kind"), message.get("job"))
+            form = from_json(IssuedForm, told) if (told := message.get("form")) else None
         except Refused as refused:
             channel.send({"result": to_json(JobResult(Outcome.CARD_FAILED, str(refused)))})
             break
-        result = visit.run(job)
+        result = visit.run(job, form)
         holding = min(job.card.hold_seconds, LONGEST_HOLD_SECONDS)
         if result.outcome is not Outcome.DONE or holding <= 0:
             visit.end()
-            channel.send({"result": to_json(result), "holding": False})
+            signed = in_pieces(visit.signed)
+            channel.send({"result": to_json(result), "holding": False, "signed": signed})
             return
         channel.send({"result": to_json(result), "holding": True})
     visit.end()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.children import Child
 from agent.messages import Phase, Surroundings, job_message
 from cardflow.errors import Refused
-from cardflow.jobs import Job, JobResult, Outcome
+from cardflow.jobs import IssuedForm, Job, JobResult, Outcome
 from cardflow.wire import from_json, to_json
 
 SILENCE_SECONDS = 60
@@ -31,14 +31,19 @@ class Visits:
     def __init__(self, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._silence = silence_seconds
         self._running: _Running | None = None
+        self.signed: tuple[str, ...] = ()  # the form that the last visit had the card sign
 
-    async def run(self, job: Job, around: Surroundings) -> JobResult:
+    async def run(
+        self, job: Job, around: Surroundings, form: IssuedForm | None = None
+    ) -> JobResult:
         """Return how the job ended; a visit that hangs or dies is a named outcome too."""
+        self.signed = ()
         try:
             running = await self._for(job, around)
             if running is None:
                 return _ended(job, Outcome.VISIT_OVER, "the visit is over: a new click is needed")
-            return await self._result(running, job, around)
+            await running.child.send(job_message(job, form))
+            return await self._result(running, around)
         except TimeoutError:
             ended = self._broken_off(job, Outcome.PIN_TIMED_OUT, f"no answer for {self._silence} s")
         except (EOFError, ConnectionError):
@@ -80,8 +85,7 @@ class Visits:
         self._running = _Running(job.card.visit_id, child)
         return self._running
 
-    async def _result(self, running: _Running, job: Job, around: Surroundings) -> JobResult:
-        await running.child.send(job_message(job))
+    async def _result(self, running: _Running, around: Surroundings) -> JobResult:
         while True:
             message = await running.child.receive(self._patience(running.phase, around))
             if "phase" in message:
@@ -89,6 +93,7 @@ class Visits:
                 continue
             running.phase = Phase.WORKING
             result = from_json(JobResult, message.get("result"))
+            self.signed = tuple(message.get("signed") or ())
             if message.get("holding") is not True:
                 await self.close()
             return result

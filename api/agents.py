@@ -1,6 +1,7 @@
 """The agent door: workstations enrol, report their cards, take jobs and answer them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from cardflow.enrolment import EnrolmentAnswer, EnrolmentRequest
 from cardflow.errors import Refused
 from cardflow.jobs import JobResult, TokenReport
 from cardflow.sql import transaction
+from cardflow.wire import from_json
 
 WAIT = 25  # seconds; shorter than what proxies on the way usually allow
 
@@ -53,6 +55,20 @@ class ResultIn:
 
     task: str
     result: JobResult
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What a sealed task holds: Temporal's token, and whose visit the job belongs to."""
+
+    token_hex: str
+    update_id: str
+    visit_id: str
+
+    @property
+    def token(self) -> bytes:
+        """Temporal's task token."""
+        return bytes.fromhex(self.token_hex)
 
 
 class JobOut(Out):
@@ -169,11 +185,11 @@ async def next_job(
 async def send_heartbeat(request: Request, state: Everything, desk: AtDesk) -> HeartbeatOut:
     """Say that a job goes on, at least every 10 seconds; hear whether it is to be given up."""
     async with admitted(request, state) as call:
-        token = _opened_task(desk, call, said(HeartbeatIn, call.body).task)
+        token = opened_task(desk, call, said(HeartbeatIn, call.body).task).token
     try:
         return HeartbeatOut(cancelled=await desk.bridge.heartbeat(call.agent.id, token))
     except TaskOver:
-        raise _over() from None
+        raise over() from None
 
 
 @router.post(
@@ -187,11 +203,11 @@ async def send_result(request: Request, state: Everything, desk: AtDesk) -> dict
     """Answer a job; the update goes on as soon as this returns."""
     async with admitted(request, state) as call:
         message = said(ResultIn, call.body)
-        token = _opened_task(desk, call, message.task)
+        token = opened_task(desk, call, message.task).token
     try:
         await desk.bridge.complete(call.agent.id, token, message.result)
     except TaskOver:
-        raise _over() from None
+        raise over() from None
     return {}
 
 
@@ -207,12 +223,14 @@ async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut
         await desk.bridge.give_back(agent_id, task)
         raise _revoked()
     job = desk.jobs.sign(task.kind, task.job, agent_id=agent_id, now=utc_now())
-    return JobOut(job=job, task=desk.sealer.seal(task.token, agent_id))
+    handed = Handed(task.token.hex(), task.job.card.update_id, task.job.card.visit_id)
+    return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))
 
 
-def _opened_task(desk: Desk, call: Call, task: str) -> bytes:
+def opened_task(desk: Desk, call: Call, task: str) -> Handed:
+    """Return what a task stands for, or raise Problem 403 when it is not this agent's."""
     try:
-        return desk.sealer.open(task, call.agent.id)
+        return from_json(Handed, json.loads(desk.sealer.open(task, call.agent.id)))
     except Refused as refusal:
         raise Problem(403, str(refusal), slug="foreign-job") from refusal
 
@@ -227,5 +245,6 @@ def _revoked() -> Problem:
     return Problem(403, "this agent was revoked; enrol it again", slug="agent-revoked")
 
 
-def _over() -> Problem:
+def over() -> Problem:
+    """Return the answer to somebody whose job has ended meanwhile."""
     return Problem(410, "nobody waits for this job any more; ask for the next one")

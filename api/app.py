@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from api import (
     account,
     agent_admin,
+    agent_forms,
     agents,
     audit,
     ca,
@@ -28,6 +29,7 @@ from api import (
     pki,
     policies,
     session,
+    signatures,
     tokens,
     updates,
     work,
@@ -48,7 +50,7 @@ PEOPLES = (
     session, account, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
     policies, ca,
-    certificates, agent_admin, audit, mail_log, evidence,
+    certificates, agent_admin, audit, mail_log, evidence, signatures,
 )  # fmt: skip
 PAGES = (entrance, live, account_pages, my_cards, updating, one_update)
 BODY_LIMIT = 64 * 1024
@@ -77,6 +79,8 @@ def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI
     """Return the agent door."""
     app = _door("Cardflow agent door", settings, open_state, as_document)
     _include(app, agents.router)
+    # Base64 makes four of three bytes, and a card's signature adds little to a form.
+    _include(app, agent_forms.router, limit=settings.upload_limit_bytes * 2)
     _frame(app, as_document, https=True)
     return app
 

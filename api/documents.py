@@ -103,8 +103,8 @@ async def show_form(
     language: Literal["en", "de"] | None = None,
 ) -> Response:
     """Return the form that the lane waits for or has under check; the same one each time."""
-    looked = await _looked(state, caller, update_id, Permission.SEE_DOCUMENTS)
-    wanted = _lane(looked, lane)
+    looked = await looked_at(state, caller, update_id, Permission.SEE_DOCUMENTS)
+    wanted = lane_in(looked, lane)
     if _sees_requests_only(caller, looked.row) and wanted.stage not in REQUEST_STAGES:
         raise not_found("form")
     async with transaction(state.reads) as session:
@@ -134,7 +134,7 @@ async def hand_in_document(
     note: Annotated[Note, Form(description="Operators: what is on record elsewhere.")] = "",
 ) -> HandedInOut:
     """Hand in a signed form; an operator may record one that came by other means."""
-    looked = await _looked(state, caller, update_id, Permission.SUBMIT_DOCUMENT)
+    looked = await looked_at(state, caller, update_id, Permission.SUBMIT_DOCUMENT)
     role = authorize(caller, Permission.SUBMIT_DOCUMENT, looked.row).role
     arrival = Arrival(
         caller=caller,
@@ -146,7 +146,7 @@ async def hand_in_document(
         key=key,
     )
     _check(arrival)
-    done = await hand_in(state, looked, _lane(looked, lane), arrival)
+    done = await hand_in(state, looked, lane_in(looked, lane), arrival)
     async with transaction(state.reads) as session:
         names = await names_of(session, {done.document.submitted_by})
     document = _shown(done.document, names)
@@ -165,8 +165,8 @@ async def withdraw_document(
 ) -> None:
     """Take back a document that is still under check; the record of it stays."""
     needed = Permission.WITHDRAW_DOCUMENT
-    looked = await _looked(state, caller, update_id, needed)
-    document = _lane(looked, lane).document
+    looked = await looked_at(state, caller, update_id, needed)
+    document = lane_in(looked, lane).document
     if document is None or document.id != document_id:
         raise refused(["this document is not under check"])
     action = Action(
@@ -218,7 +218,7 @@ async def show_content(
         raise Problem(503, str(error), slug="document-damaged") from error
 
 
-async def _looked(state: State, caller: Caller, update_id: str, needed: Permission) -> Looked:
+async def looked_at(state: State, caller: Caller, update_id: str, needed: Permission) -> Looked:
     async with transaction(state.reads) as session:
         row = await find_update(session, update_id)
     if row is None:
@@ -235,7 +235,7 @@ async def _visible(session: AsyncSession, caller: Caller, update_id: str) -> Upd
     return row
 
 
-def _lane(looked: Looked, name: str) -> Lane:
+def lane_in(looked: Looked, name: str) -> Lane:
     try:
         return lane_of(looked.view.state, name)
     except KeyError:

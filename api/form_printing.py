@@ -1,5 +1,6 @@
 """The forms of a lane: rendered once from the update's own facts, and the same bytes ever after."""
 
+import json
 import uuid
 from dataclasses import dataclass
 
@@ -18,13 +19,16 @@ from cardflow.documents.forms import (
     FormData,
     render_certificate_form,
     render_request_form,
+    signature_box,
 )
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.texts import TEXTS
-from cardflow.lifecycle import document_kind
+from cardflow.jobs import SignatureBox
+from cardflow.lifecycle import document_kind, form_signature
 from cardflow.model import DocumentExchange, DocumentKind, Lane
 from cardflow.policy import AWAITING, CHECKING
 from cardflow.sql import transaction
+from cardflow.wire import from_json, to_json
 from cardflow.x509 import facts_of_certificate
 
 NAMESPACE = uuid.UUID("2f5b8d54-4a3d-5a86-9a0c-1de0e7b0c8b1")
@@ -71,6 +75,18 @@ async def print_form(state: State, looked: Looked, lane: Lane, language: str) ->
     return await _print(state, looked, lane, language, document_id)
 
 
+async def forms_of(state: State, looked: Looked, lane: Lane) -> list[Document]:
+    """Return every printing of the form that the lane is about now."""
+    kind = awaited_kind(lane)
+    return [x for x in await _issued(state, looked, lane) if kind and _is_of(x, kind, lane)]
+
+
+def box_of(document: Document) -> SignatureBox | None:
+    """Return where the form is signed; forms that were printed long ago did not say it."""
+    told = json.loads(document.findings).get("signature_box")
+    return from_json(SignatureBox, told) if told else None
+
+
 async def _issued(state: State, looked: Looked, lane: Lane) -> list[Document]:
     async with transaction(state.reads) as session:
         return await issued_forms(session, looked.row.id, lane.plan.lane)
@@ -80,7 +96,7 @@ async def _print(
     state: State, looked: Looked, lane: Lane, language: str, document_id: str
 ) -> Printed:
     kind = document_kind(lane.stage)
-    content = await _rendered(state, looked, lane, language)
+    content, box = await _rendered(state, looked, lane, language)
     stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
     document = Document(
         id=document_id,
@@ -94,6 +110,7 @@ async def _print(
         size=stored.size,
         media_type=PDF,
         file_name=_file_name(lane, kind, language),
+        findings=json.dumps({"signature_box": to_json(box)}),
         created_at=utc_now(),
     )
     try:
@@ -105,15 +122,18 @@ async def _print(
     return Printed(document, content)
 
 
-async def _rendered(state: State, looked: Looked, lane: Lane, language: str) -> bytes:
+async def _rendered(
+    state: State, looked: Looked, lane: Lane, language: str
+) -> tuple[bytes, SignatureBox]:
     async with transaction(state.reads) as session:
         holder = await find_person(session, looked.row.holder_id)
         texts = (await lanes_of(session, looked.row.id)).get(lane.plan.lane)
     if document_kind(lane.stage) is DocumentKind.REQUEST_FORM:
-        return await render_request_form(_data(state, looked, lane, holder, language=language))
+        data = _data(state, looked, lane, holder, language=language)
+        return await render_request_form(data), await signature_box(data)
     pem = lane.certificate_pem or (texts.certificate_pem if texts else "")
     data = _data(state, looked, lane, holder, language=language, certificate=_facts(pem))
-    return await render_certificate_form(data)
+    return await render_certificate_form(data), await signature_box(data)
 
 
 def _data(
@@ -149,6 +169,7 @@ def _data(
         portal=settings.public_url if in_portal else "",
         certificate=certificate,
         language=language,
+        signature=form_signature(lane.plan, document_kind(lane.stage)),
     )
 
 

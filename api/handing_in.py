@@ -11,22 +11,33 @@ from sqlmodel import col
 
 from api.actions import Taken, take
 from api.authorize import Caller
-from api.form_printing import NO_FORM, awaited_kind, identity_of
+from api.form_printing import NO_FORM, awaited_kind, forms_of, identity_of
 from api.idempotency import HEADER, id_for
 from api.problems import FieldProblem, Problem, invalid, refused
+from api.signature_checks import trust_of, verdict_of, with_signer
 from api.state import State
 from api.update_views import Looked
 from cardflow.db.register_updates import find_document, journalled
 from cardflow.db.tables import Document
 from cardflow.decisions import peek, utc_now
-from cardflow.documents.intake import Limits, inspect_upload
+from cardflow.documents.intake import IntakeFindings, Limits, inspect_upload
 from cardflow.errors import Refused
-from cardflow.model import Act, Action, DocumentKind, DocumentRef, Lane, Means, Role
-from cardflow.policy import objections
+from cardflow.model import (
+    Act,
+    Action,
+    DocumentKind,
+    DocumentRef,
+    Lane,
+    Means,
+    Role,
+    SignatureFound,
+)
+from cardflow.policy import as_it_may_be_signed, objections
 from cardflow.sql import transaction
 
 ARRIVING = "arriving"  # stored, and not yet accepted by the update
 RECORD = "text/plain; charset=utf-8"
+RECORDED = {"media_type": RECORD, "notes": ["recorded without a file"]}
 
 
 @dataclass(frozen=True)
@@ -56,23 +67,36 @@ async def hand_in(state: State, looked: Looked, lane: Lane, arrival: Arrival) ->
     action = _action(looked, lane, arrival, hashlib.sha256(content).hexdigest())
     if recorded := await _recorded(state, action):
         return await _submit(state, looked, recorded)
-    if found := objections(looked.update, looked.view.state, action):
-        raise refused(found)
-    findings = await _findings(state, looked, lane, arrival)
+    _check(looked, action)
+    found = await _inspected(state, looked, lane, arrival)
+    action = _as_signed(action, verdict_of(found) if found else SignatureFound.NONE)
+    _check(looked, action)
+    findings = asdict(found) if found else RECORDED
     await _store(state, action, arrival, content, findings)
     return await _submit(state, looked, action)
+
+
+def _check(looked: Looked, action: Action) -> None:
+    if found := objections(looked.update, looked.view.state, action):
+        raise refused(found)
+
+
+def _as_signed(action: Action, signature: SignatureFound) -> Action:
+    assert action.document is not None  # noqa: S101 _action made it
+    return replace(action, document=replace(action.document, signature=signature))
 
 
 def _action(looked: Looked, lane: Lane, arrival: Arrival, sha256: str) -> Action:
     kind = awaited_kind(lane)
     now = utc_now()
     document = DocumentRef(
-        id=id_for(arrival.caller, arrival.key and f"{arrival.key}\ndocument"),
+        id=document_id_for(arrival),
         kind=kind or DocumentKind.REQUEST_FORM,
         sha256=sha256,
         means=arrival.means,
         submitted_by=arrival.caller.id,
         submitted_at=now,
+        signature=as_it_may_be_signed(lane),  # until the document was examined
     )
     return Action(
         id=id_for(arrival.caller, arrival.key),
@@ -85,6 +109,11 @@ def _action(looked: Looked, lane: Lane, arrival: Arrival, sha256: str) -> Action
         revision=lane.revision,
         document=document,
     )
+
+
+def document_id_for(arrival: Arrival) -> str:
+    """Return the id of the document that arrives; with a key, the same at each try."""
+    return id_for(arrival.caller, arrival.key and f"{arrival.key}\ndocument")
 
 
 async def _recorded(state: State, action: Action) -> Action | None:
@@ -101,22 +130,31 @@ async def _recorded(state: State, action: Action) -> Action | None:
     return replace(recorded, document=replace(recorded.document, sha256=again.sha256))
 
 
-async def _findings(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> dict[str, Any]:
+async def _inspected(
+    state: State, looked: Looked, lane: Lane, arrival: Arrival
+) -> IntakeFindings | None:
     if arrival.content is None:
-        return {"media_type": RECORD, "notes": ["recorded without a file"]}
+        return None
     kind = awaited_kind(lane)
     if kind is None:
         raise refused([NO_FORM])
+    is_signed = b"/ByteRange" in arrival.content  # ISO 32000-2 12.8.1
     try:
         found = await inspect_upload(
             arrival.content,
             expected=identity_of(looked.row.id, lane, kind),
             qr_keys=tuple(state.keys.qr.keys.values()),
             limits=Limits(max_bytes=state.settings.upload_limit_bytes),
+            issued=await _printings(state, looked, lane) if is_signed else (),
+            trust=await trust_of(state) if is_signed else None,
         )
     except Refused as refusal:
         raise _not_taken(refusal.objections) from refusal
-    return asdict(found)
+    return await with_signer(state, found, looked.row.holder_id)
+
+
+async def _printings(state: State, looked: Looked, lane: Lane) -> list[bytes]:
+    return [await state.store.get(x.sha256) for x in await forms_of(state, looked, lane)]
 
 
 def _not_taken(reasons: Sequence[str]) -> Problem:

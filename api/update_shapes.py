@@ -12,6 +12,8 @@ from cardflow.model import (
     Means,
     ObjectRef,
     Party,
+    SignatureFound,
+    SigningWay,
     Stage,
     Visit,
 )
@@ -24,6 +26,15 @@ class PersonRef(Out):
     name: str
 
 
+class FormToSignOut(Out):
+    """What a card signs; the PIN prompt shows the title and the digest's first 16 digits."""
+
+    lane: str
+    kind: DocumentKind
+    title: str
+    sha256: str
+
+
 class VisitOut(Out):
     """A sitting at the workstation; the PIN prompt there shows the same code."""
 
@@ -33,6 +44,7 @@ class VisitOut(Out):
     host: str
     started_at: datetime
     ends_at: datetime
+    signs: FormToSignOut | None = None  # the form that this visit signs; None: it updates the card
 
     @classmethod
     def of(cls, visit: Visit, host: str) -> Self:
@@ -44,6 +56,7 @@ class VisitOut(Out):
             host=host,
             started_at=visit.started_at,
             ends_at=visit.started_at + timedelta(seconds=visit.seconds),
+            signs=FormToSignOut.model_validate(visit.signs) if visit.signs else None,
         )
 
 
@@ -66,6 +79,7 @@ class DocumentRefOut(Out):
     means: Means
     submitted_by: PersonRef
     submitted_at: datetime | None
+    signature: SignatureFound
 
 
 class LaneOut(Out):
@@ -91,6 +105,7 @@ class LaneOut(Out):
     serial_number: str
     not_after: datetime | None
     form: DocumentKind | None  # the form that can be printed now
+    signing: list[SigningWay]  # the ways in which it may be signed
     document: DocumentRefOut | None
     approvals: list[PersonRef]
     approvals_needed: int

@@ -11,6 +11,7 @@ from temporalio.service import RPCError
 
 from api.authorize import Caller, Permission, Scope, authorize, grants, owner_of
 from api.problems import not_found
+from api.signers import signer_on_card
 from api.state import State
 from api.update_shapes import (
     DocumentRefOut,
@@ -27,21 +28,30 @@ from cardflow.db.tables import Update
 from cardflow.db.views import input_of, view_of
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
-from cardflow.lifecycle import document_kind, label
+from cardflow.lifecycle import document_kind, label, ways_to_sign
 from cardflow.model import (
     Act,
     Action,
     DocumentRef,
+    FormToSign,
     Kind,
     Lane,
     Means,
+    ObjectRef,
     Role,
+    SigningWay,
     UpdateInput,
     UpdateView,
     Verdict,
     Visit,
 )
-from cardflow.policy import AWAITING, CHECKING, decision_digest, objections
+from cardflow.policy import (
+    AWAITING,
+    CHECKING,
+    as_it_may_be_signed,
+    decision_digest,
+    objections,
+)
 from workflows.card_update import CardUpdate, workflow_id
 
 PATIENCE = timedelta(seconds=3)
@@ -54,6 +64,7 @@ ON_LANE = {
     Act.SUBMIT_DOCUMENT: Permission.SUBMIT_DOCUMENT,
     Act.WITHDRAW_DOCUMENT: Permission.WITHDRAW_DOCUMENT,
     Act.DECIDE_DOCUMENT: Permission.DECIDE_DOCUMENT,
+    Act.SIGN_DOCUMENT: Permission.CONTINUE_UPDATE,
 }
 
 log = logging.getLogger(__name__)
@@ -102,6 +113,7 @@ async def shown_update(
     """Return the update as the caller sees it."""
     looked = await look(state, await visible_update(session, caller, update_id))
     names = await names_of(session, _people(looked))
+    can_sign = await _can_sign(state, session, caller, looked)
     return UpdateOut(
         **_line(looked.row, looked.view, names).__dict__,
         live=looked.live,
@@ -112,7 +124,10 @@ async def shown_update(
         document_exchange=looked.update.policy.document_exchange,
         last_visit=looked.view.state.last_visit,
         visit=await _visit(session, caller, looked),
-        lanes=[_lane(state, caller, looked, lane, names) for lane in looked.view.state.lanes],
+        lanes=[
+            _lane(state, caller, looked, lane, names=names, can_sign=can_sign)
+            for lane in looked.view.state.lanes
+        ],
         removes=list(looked.update.plan.removes),
         registers=list(looked.update.plan.registers),
         debts=list(looked.view.state.debts),
@@ -151,11 +166,27 @@ async def _visit(session: AsyncSession, caller: Caller, looked: Looked) -> Visit
     return VisitOut.of(visit, agent.host if agent else "")
 
 
+async def _can_sign(state: State, session: AsyncSession, caller: Caller, looked: Looked) -> bool:
+    """Whether the caller's card holds what signs; whether it is connected the click will tell."""
+    if caller.id != looked.row.holder_id or looked.row.ended_at:
+        return False
+    if not any(SigningWay.ELECTRONIC in ways_to_sign(x) for x in looked.view.state.lanes):
+        return False
+    return await signer_on_card(state, session, looked.row.card_id) is not None
+
+
 def _lane(
-    state: State, caller: Caller, looked: Looked, lane: Lane, names: dict[str, str]
+    state: State,
+    caller: Caller,
+    looked: Looked,
+    lane: Lane,
+    *,
+    names: dict[str, str],
+    can_sign: bool,
 ) -> LaneOut:
     plan = lane.plan
     profile = state.profiles.get(plan.lane)
+    has_form = lane.stage in (*AWAITING, *CHECKING)
     return LaneOut(
         lane=plan.lane,
         title=profile.title if profile else plan.lane,
@@ -176,14 +207,20 @@ def _lane(
         certificate_sha256=lane.certificate_sha256,
         serial_number=lane.serial_number,
         not_after=lane.not_after,
-        form=document_kind(lane.stage) if lane.stage in (*AWAITING, *CHECKING) else None,
+        form=document_kind(lane.stage) if has_form else None,
+        signing=list(ways_to_sign(lane)) if has_form else [],
         document=_document(lane.document, names) if lane.document else None,
         approvals=[_person(person, names) for person in lane.approvals],
         approvals_needed=plan.approvals_needed,
         reason=lane.reason,
         attention=lane.attention,
         decision_digest=decision_digest(looked.update, lane),
-        may=[act for act, needed in ON_LANE.items() if _may(caller, looked, act, needed, lane)],
+        may=[
+            act
+            for act, needed in ON_LANE.items()
+            if (act is not Act.SIGN_DOCUMENT or can_sign)
+            and _may(caller, looked, act, needed, lane)
+        ],
     )
 
 
@@ -195,6 +232,7 @@ def _document(document: DocumentRef, names: dict[str, str]) -> DocumentRefOut:
         means=document.means,
         submitted_by=_person(document.submitted_by, names),
         submitted_at=document.submitted_at,
+        signature=document.signature,
     )
 
 
@@ -234,8 +272,11 @@ def _trial(caller: Caller, looked: Looked, act: Act, role: Role, lane: Lane | No
         return replace(action, visit=Visit("", "", "", now, caller.id))
     if lane is None:
         return action
+    if act is Act.SIGN_DOCUMENT:
+        return _signing(action, lane)
     means = Means.PORTAL if role is Role.HOLDER else Means.POST
-    document = DocumentRef("", document_kind(lane.stage), "", means, caller.id, now)
+    kind, signature = document_kind(lane.stage), as_it_may_be_signed(lane)
+    document = DocumentRef("", kind, "", means, caller.id, now, signature)
     return replace(
         action,
         lane=lane.plan.lane,
@@ -244,3 +285,11 @@ def _trial(caller: Caller, looked: Looked, act: Act, role: Role, lane: Lane | No
         verdict=Verdict.APPROVE,
         document=document,
     )
+
+
+def _signing(action: Action, lane: Lane) -> Action:
+    form = FormToSign(
+        lane.plan.lane, lane.revision, document_kind(lane.stage), "", "", ObjectRef("")
+    )
+    visit = Visit("", "", "", action.at, action.actor, signs=form)
+    return replace(action, lane=lane.plan.lane, revision=lane.revision, visit=visit)

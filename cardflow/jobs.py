@@ -3,9 +3,11 @@
 A job never carries a path, a command or a module name; a result has no field that could hold a PIN.
 """
 
+import base64
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from cardflow.errors import Refused
 from cardflow.model import KeyType, ObjectRef
 
 
@@ -37,6 +39,8 @@ class Outcome(StrEnum):
     CARD_READ_ONLY = "card_read_only"
     CARD_FAILED = "card_failed"  # the module or the card answered with an error
     KEY_MISSING = "key_missing"  # the lane's key is not on the card any more
+    SIGNER_MISSING = "signer_missing"  # the certificate to sign with, or its key, is not there
+    DOCUMENT_REFUSED = "document_refused"  # not the one named, or not taken in when signed
     CERTIFICATE_MISMATCH = "certificate_mismatch"  # the certificate is not for the lane's key
     VISIT_OVER = (
         "visit_over"  # the follow-up came after the helper had ended: a new click is needed
@@ -57,6 +61,8 @@ OUTCOME_WORDS = {
     Outcome.CARD_FULL: "the card has no room left; the old certificates are untouched",
     Outcome.CARD_READ_ONLY: "the card cannot be written with the software on this workstation",
     Outcome.CARD_FAILED: "the card answered with an error",
+    Outcome.SIGNER_MISSING: "the certificate to sign with is not on the card any more",
+    Outcome.DOCUMENT_REFUSED: "the form could not be signed or was not taken",
     Outcome.KEY_MISSING: "the new key is not on the card any more; cancel and start again",
     Outcome.CERTIFICATE_MISMATCH: "the certificate does not belong to the key on the card",
     Outcome.VISIT_OVER: "the visit had ended; continue with a new one",
@@ -146,14 +152,70 @@ class ClearJob:
     objects: tuple[ObjectRef, ...]
 
 
-Job = InspectJob | PrepareJob | WriteJob | CleanUpJob | ClearJob
+@dataclass(frozen=True)
+class SignJob:
+    """Sign the PDF with this digest, which the agent fetches by itself, and hand it in."""
+
+    card: CardJob
+    title: str
+    sha256: str
+    signer: ObjectRef  # exactly this certificate, with the key beside it
+
+
+Job = InspectJob | PrepareJob | WriteJob | CleanUpJob | ClearJob | SignJob
 JOB_TYPES: dict[JobKind, type[Job]] = {
     JobKind.INSPECT: InspectJob,
     JobKind.PREPARE: PrepareJob,
     JobKind.WRITE: WriteJob,
     JobKind.CLEAN_UP: CleanUpJob,
     JobKind.CLEAR: ClearJob,
+    JobKind.SIGN_DOCUMENT: SignJob,
 }
+
+
+@dataclass(frozen=True)
+class SignatureBox:
+    """Where a signature is shown: a rectangle in PDF points from the page's lower left corner."""
+
+    page: int  # from 0
+    left: int
+    bottom: int
+    right: int
+    top: int
+
+
+@dataclass(frozen=True)
+class IssuedForm:
+    """The form of a sign job, as the agent fetches it; base64, in pieces that a text may hold."""
+
+    content: tuple[str, ...]
+    certificates: tuple[str, ...] = ()  # the CA's, PEM: they travel along in the signature
+    box: SignatureBox | None = None
+
+
+@dataclass(frozen=True)
+class SignedForm:
+    """The form of a sign job as the card signed it."""
+
+    task: str
+    content: tuple[str, ...]
+
+
+PIECE = 60_000  # characters; a multiple of 4, so that each is base64 by itself
+
+
+def in_pieces(data: bytes) -> tuple[str, ...]:
+    """Return bytes as texts that are short enough to be sent."""
+    text = base64.b64encode(data).decode()
+    return tuple(text[at : at + PIECE] for at in range(0, len(text), PIECE))
+
+
+def whole(pieces: tuple[str, ...]) -> bytes:
+    """Return the bytes that were sent in pieces, or refuse them."""
+    try:
+        return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
+    except ValueError:
+        raise Refused("content: not base64") from None
 
 
 @dataclass(frozen=True)

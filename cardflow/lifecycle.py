@@ -11,13 +11,18 @@ from cardflow.model import (
     Action,
     DocumentExchange,
     DocumentKind,
+    DocumentRef,
+    FormSignature,
     Kind,
     Lane,
+    LanePlan,
     LaneStage,
     Mode,
     ObjectRef,
     OnRejection,
     Party,
+    SignatureFound,
+    SigningWay,
     Stage,
     UpdateInput,
     UpdateState,
@@ -201,12 +206,56 @@ def submitted(state: UpdateState, action: Action) -> UpdateState:
 
     def change(lane: Lane) -> Lane:
         document = action.document
-        if lane.plan.precheck or document_kind(lane.stage) is DocumentKind.CERTIFICATE_FORM:
+        if document is None or is_checked(lane.plan, document):
             checking = LaneStage(f"checking_{document_kind(lane.stage)}")
             return _enter(lane, checking, action.at, document=document, approvals=(), reason="")
         return _enter(lane, LaneStage.AT_CA, action.at, document=document, reason="")
 
     return _change(state, action.lane, change)
+
+
+def is_checked(plan: LanePlan, document: DocumentRef) -> bool:
+    """Tell whether the document is checked before the lane goes on; a doubtful one always is."""
+    if document.kind is DocumentKind.CERTIFICATE_FORM or plan.precheck:
+        return True
+    return document.signature is SignatureFound.DOUBTFUL
+
+
+def form_signature(plan: LanePlan, kind: DocumentKind) -> FormSignature:
+    """Return which ways of signing the form the lane takes."""
+    if kind is DocumentKind.REQUEST_FORM:
+        return plan.request_form_signature
+    return plan.certificate_form_signature
+
+
+def ways_to_sign(lane: Lane) -> tuple[SigningWay, ...]:
+    """Return how the form that the lane is about may be signed."""
+    way = form_signature(lane.plan, document_kind(lane.stage))
+    if way is FormSignature.EITHER:
+        return (SigningWay.PAPER, SigningWay.ELECTRONIC)
+    return (SigningWay(way.value),)
+
+
+def approves_itself(lane: Lane) -> bool:
+    """Tell whether the policy has the machine approve the document under check."""
+    return (
+        lane.plan.approve_signed
+        and lane.plan.approvals_needed == 1
+        and lane.document is not None
+        and lane.document.signature is SignatureFound.GOOD
+    )
+
+
+def approved_by_policy(state: UpdateState, name: str, *, digest: str, now: datetime) -> UpdateState:
+    """The policy's word on a well signed document counts like an operator's, and as the first."""
+    words = f"the policy approved its valid electronic signature at {now:%Y-%m-%d %H:%M} UTC"
+    state = _change(state, name, lambda lane: _enter(lane, _onward(lane), now, reason=""))
+    return replace(state, decisions={**state.decisions, digest: words})
+
+
+def _onward(lane: Lane) -> LaneStage:
+    form = document_kind(lane.stage)
+    return LaneStage.AT_CA if form is DocumentKind.REQUEST_FORM else LaneStage.READY
 
 
 def withdrawn(state: UpdateState, action: Action) -> UpdateState:
@@ -224,9 +273,7 @@ def decided(state: UpdateState, action: Action) -> UpdateState:
         approvals = (*lane.approvals, action.actor)
         if len(approvals) < lane.plan.approvals_needed:
             return replace(lane, approvals=approvals)
-        form = document_kind(lane.stage)
-        on = LaneStage.AT_CA if form is DocumentKind.REQUEST_FORM else LaneStage.READY
-        return _enter(lane, on, action.at, approvals=approvals, reason="")
+        return _enter(lane, _onward(lane), action.at, approvals=approvals, reason="")
 
     before = lane_of(state, action.lane)
     after = _change(state, action.lane, change)

@@ -119,6 +119,21 @@ class DocumentExchange(StrEnum):
     OUTSIDE = "outside"
 
 
+class FormSignature(StrEnum):
+    """Which ways of signing a form a policy takes."""
+
+    PAPER = "paper"  # by hand; a scan comes back
+    ELECTRONIC = "electronic"  # with the card's key; the same PDF comes back (PAdES)
+    EITHER = "either"
+
+
+class SigningWay(StrEnum):
+    """How a form is signed."""
+
+    PAPER = "paper"
+    ELECTRONIC = "electronic"
+
+
 class OnRejection(StrEnum):
     """What one CA rejection does to the other lanes."""
 
@@ -154,6 +169,9 @@ class PolicyProfile:
     mandatory: bool = True
     precheck: bool = False
     approvals_needed: int = 1
+    request_form_signature: FormSignature = FormSignature.PAPER
+    certificate_form_signature: FormSignature = FormSignature.PAPER
+    approve_signed: bool = False  # the machine approves what is signed electronically and well
 
 
 @dataclass(frozen=True)
@@ -283,6 +301,15 @@ class Means(StrEnum):
     POST = "post"
     MAIL = "mail"
     IN_PERSON = "in_person"
+    ELECTRONIC = "electronic"  # from the agent that had the card sign it
+
+
+class SignatureFound(StrEnum):
+    """What the machine found of an electronic signature in a document that came in."""
+
+    NONE = "none"  # a scan: whoever checks it looks for ink
+    GOOD = "good"  # the holder's, valid, over exactly the form that was issued
+    DOUBTFUL = "doubtful"  # signed, and something speaks against it: a person decides
 
 
 class Verdict(StrEnum):
@@ -302,6 +329,19 @@ class DocumentRef:
     means: Means = Means.PORTAL
     submitted_by: str = ""
     submitted_at: datetime | None = None
+    signature: SignatureFound = SignatureFound.NONE
+
+
+@dataclass(frozen=True)
+class FormToSign:
+    """An issued form, by the digest of its bytes, and the certificate on the card to sign with."""
+
+    lane: str
+    revision: int
+    kind: DocumentKind
+    title: str  # in words, for the PIN prompt
+    sha256: str
+    signer: ObjectRef
 
 
 @dataclass(frozen=True)
@@ -321,6 +361,9 @@ class LanePlan:
     replaces: tuple[ObjectRef, ...] = ()
     retires: tuple[ObjectRef, ...] = ()  # the part of ``replaces`` that is removed from the card
     replaced_serial_numbers: tuple[str, ...] = ()
+    request_form_signature: FormSignature = FormSignature.PAPER
+    certificate_form_signature: FormSignature = FormSignature.PAPER
+    approve_signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -368,6 +411,7 @@ class Visit:
     started_by: str
     seconds: int = 300  # without a PIN the visit ends after this time
     hold_seconds: int = 30  # how long the card's login waits for the next job of the same visit
+    signs: FormToSign | None = None  # a visit that signs this form and does nothing else
 
 
 @dataclass(frozen=True)
@@ -459,6 +503,7 @@ class Act(StrEnum):
 
     OPEN = "open"
     CONTINUE = "continue"  # start a visit
+    SIGN_DOCUMENT = "sign_document"  # start a visit that signs a form with the card
     SUBMIT_DOCUMENT = "submit_document"
     WITHDRAW_DOCUMENT = "withdraw_document"
     DECIDE_DOCUMENT = "decide_document"

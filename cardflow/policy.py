@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cardflow.lifecycle import open_lanes
+from cardflow.lifecycle import document_kind, form_signature, open_lanes
 from cardflow.model import (
     Act,
     Action,
@@ -15,6 +15,8 @@ from cardflow.model import (
     CertificateKind,
     CertificateOnCard,
     DocumentExchange,
+    DocumentRef,
+    FormSignature,
     Lane,
     LanePlan,
     LaneStage,
@@ -27,6 +29,7 @@ from cardflow.model import (
     Profile,
     Purpose,
     Role,
+    SignatureFound,
     UpdateInput,
     UpdateState,
     Verdict,
@@ -34,6 +37,12 @@ from cardflow.model import (
 
 AWAITING = (LaneStage.AWAITING_REQUEST_FORM, LaneStage.AWAITING_CERTIFICATE_FORM)
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
+AT_WORK = "the operation is already running at the workstation"
+ON_PAPER = "this form is signed on paper; print it, sign it by hand and upload the scan"
+WITH_THE_CARD = (
+    "this form is signed electronically; sign it with your card, or upload the form itself as a"
+    " signed PDF (PAdES), not a scan"
+)
 
 
 # Policies
@@ -48,6 +57,7 @@ def policy_objections(policy: Policy, profiles: Mapping[str, Profile]) -> list[s
     found += [f"profiles: {name} stands there twice" for name in sorted(_repeated(names))]
     for entry in policy.profiles:
         found += _entry_objections(entry, profiles)
+        found += _signature_objections(entry, policy)
     if not policy.contact.strip():
         found.append("contact: say whom a holder can ask")
     for key, least in (("reminder_hours", 1), ("escalation_hours", 1), ("deadline_hours", 1)):
@@ -75,6 +85,28 @@ def _entry_objections(entry: PolicyProfile, profiles: Mapping[str, Profile]) -> 
         found.append(f"{where}.precheck: only modes R and RF have a request form to check")
     if not 1 <= entry.approvals_needed <= 5:  # noqa: PLR2004 a quorum, not a parliament
         found.append(f"{where}.approvals_needed: must be between 1 and 5")
+    return found
+
+
+def _signature_objections(entry: PolicyProfile, policy: Policy) -> list[str]:
+    where, found = f"profiles.{entry.profile}", []
+    forms = {
+        "request_form_signature": entry.request_form_signature,
+        "certificate_form_signature": entry.certificate_form_signature,
+    }
+    electronic = [key for key, way in forms.items() if way is not FormSignature.PAPER]
+    if policy.document_exchange is DocumentExchange.OUTSIDE:
+        found += [
+            f'{where}.{key}: needs document_exchange = "portal", through which a signed form comes'
+            for key in electronic
+        ]
+    if entry.approve_signed and not electronic:
+        found.append(f"{where}.approve_signed: no form of this profile is signed electronically")
+    if entry.approve_signed and entry.approvals_needed > 1:
+        found.append(
+            f"{where}.approve_signed: {entry.approvals_needed} people must approve here, and a"
+            " machine is none; set approvals_needed = 1, or leave approve_signed out"
+        )
     return found
 
 
@@ -207,6 +239,9 @@ def _lane_plan(
         replaces=tuple(c.ref for c in replaced),
         retires=() if keeps_old else tuple(c.ref for c in replaced),
         replaced_serial_numbers=tuple(c.serial_number for c in replaced),
+        request_form_signature=entry.request_form_signature,
+        certificate_form_signature=entry.certificate_form_signature,
+        approve_signed=entry.approve_signed,
     )
 
 
@@ -299,6 +334,8 @@ def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[
     match action.act:
         case Act.CONTINUE:
             return _continue_objections(update, state, action)
+        case Act.SIGN_DOCUMENT:
+            return _sign_objections(update, state, _lane(state, action), action)
         case Act.SUBMIT_DOCUMENT:
             return _submit_objections(update, _lane(state, action), action)
         case Act.WITHDRAW_DOCUMENT:
@@ -323,8 +360,10 @@ def _continue_objections(update: UpdateInput, state: UpdateState, action: Action
         found.append("only the card's holder can continue at the workstation")
     if action.visit is None:
         found.append("the card is not connected")
+    elif action.visit.signs:
+        found.append("a visit that signs a form does nothing else")
     if state.visit:
-        found.append("the operation is already running at the workstation")
+        found.append(AT_WORK)
     if not has_work_at_the_card(state):
         found.append("there is nothing to do at the card yet")
     return found
@@ -340,6 +379,33 @@ def has_work_at_the_card(state: UpdateState) -> bool:
     return all(lane.stage is LaneStage.READY and not lane.attention for lane in lanes)
 
 
+def _sign_objections(
+    update: UpdateInput, state: UpdateState, lane: Lane | None, action: Action
+) -> list[str]:
+    if lane is None:
+        return [f"the update has no lane {action.lane}"]
+    if lane.stage not in (*AWAITING, *CHECKING):
+        return ["no form is to be signed here now"]
+    found = []
+    if action.actor != update.holder_id:
+        found.append("only the card's holder can sign with the card")
+    if form_signature(lane.plan, document_kind(lane.stage)) is FormSignature.PAPER:
+        found.append(ON_PAPER)
+    if state.visit:
+        found.append(AT_WORK)
+    return found + _form_objections(lane, action)
+
+
+def _form_objections(lane: Lane, action: Action) -> list[str]:
+    form = action.visit.signs if action.visit else None
+    if form is None:
+        return ["the card is not connected"]
+    shown = (lane.plan.lane, lane.revision, document_kind(lane.stage), action.digest)
+    if (form.lane, form.revision, form.kind, form.sha256) != shown:
+        return ["the form changed since it was shown; look at it again"]
+    return []
+
+
 def _submit_objections(update: UpdateInput, lane: Lane | None, action: Action) -> list[str]:
     if lane is None:
         return [f"the update has no lane {action.lane}"]
@@ -348,10 +414,11 @@ def _submit_objections(update: UpdateInput, lane: Lane | None, action: Action) -
     found = []
     if action.document.kind != lane.stage.removeprefix("awaiting_").removeprefix("checking_"):
         found.append(f"a {action.document.kind} is not what is awaited now")
+    found += _way_objections(lane, action.document)
     if action.role is Role.OPERATOR:
         if action.actor == update.holder_id:
             found.append("nobody records a document on their own card")
-        if action.document.means is Means.PORTAL:
+        if action.document.means in (Means.PORTAL, Means.ELECTRONIC):
             found.append("say by which means the document came")
         return found
     if action.actor != update.holder_id:
@@ -359,6 +426,21 @@ def _submit_objections(update: UpdateInput, lane: Lane | None, action: Action) -
     if update.policy.document_exchange is DocumentExchange.OUTSIDE:
         found.append(f"documents are not uploaded here; {update.policy.contact}")
     return found
+
+
+def _way_objections(lane: Lane, document: DocumentRef) -> list[str]:
+    """Return why a document that was signed in this way is not taken here."""
+    way = form_signature(lane.plan, document_kind(lane.stage))
+    is_signed = document.signature is not SignatureFound.NONE
+    if way is FormSignature.ELECTRONIC and not is_signed:
+        return [WITH_THE_CARD]
+    return [ON_PAPER] if way is FormSignature.PAPER and is_signed else []
+
+
+def as_it_may_be_signed(lane: Lane) -> SignatureFound:
+    """Return a finding that the lane's policy takes, for asking before a document is examined."""
+    way = form_signature(lane.plan, document_kind(lane.stage))
+    return SignatureFound.GOOD if way is FormSignature.ELECTRONIC else SignatureFound.NONE
 
 
 def _withdraw_objections(update: UpdateInput, lane: Lane | None, action: Action) -> list[str]:

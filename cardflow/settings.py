@@ -101,6 +101,14 @@ class Settings(BaseSettings):
     audit_checkpoint_entries: int = Field(
         1_000, ge=1, description="So many new audit entries are put under a checkpoint at once."
     )
+    tsa_url: str | None = Field(
+        None,
+        pattern=r"^https?://.+$",
+        description="A time-stamping authority (RFC 3161); what cards sign becomes PAdES B-LT.",
+    )
+    tsa_root_file: StatePath | None = Field(
+        None, description="Roots of time-stamping authorities that are believed, PEM."
+    )
     clamd_address: str | None = Field(
         None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
     )

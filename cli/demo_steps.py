@@ -123,6 +123,12 @@ class UpdateRun:
         """The form is printed, signed, scanned and handed in."""
         return self.upload(lane, scan_of(self.form(lane), seed=seed))
 
+    def sign_with_card(self, lane: str) -> View:
+        """The card has signed the form, which is handed in; the PIN prompt types by itself."""
+        answer: View = self._holder.post(f"/updates/{self.update_id}/lanes/{lane}/signature")
+        self.until_visit_ends()
+        return answer
+
     def cancel(self, reason: str, who: str = HOLDER) -> View:
         """The update is cancelled."""
         path = f"/updates/{self.update_id}/cancel"

@@ -15,7 +15,7 @@ from cli.sessions import HERE, Connection
 
 app = App(name="updates", help="Card updates: open, follow, sign, continue, cancel.")
 COLUMNS = ("id", "stage", "kind", "holder", "policy_name", "opened_at", "due_at", "waiting")
-LANE_COLUMNS = ("lane", "mode", "label", "stage", "since", "reason", "attention", "may")
+LANE_COLUMNS = ("lane", "mode", "label", "stage", "since", "signing", "reason", "attention", "may")
 WAITING_COLUMNS = ("party", "what", "lane", "since", "until")
 TIMELINE_COLUMNS = ("number", "at", "kind", "lane", "actor", "facts")
 MAIL_COLUMNS = ("subject", "address", "state", "sent_at", "error")
@@ -186,6 +186,20 @@ def upload(
     with connection.open() as api, working("uploading"):
         answer = api.upload(f"/updates/{update}/lanes/{lane}/documents", scan, fields)
     show_record(answer, as_json=connection.json)
+
+
+@app.command
+def sign(update: str, lane: str, /, *, language: str = "", connection: Connection = HERE) -> None:
+    """Sign the form with your card instead of on paper; the prompt shows the same code as here.
+
+    For example:
+
+        cardflow updates sign 0192… smart-card-logon
+    """
+    wish = {"language": language} if language else {}
+    with connection.open() as api:
+        answer = api.post(f"/updates/{update}/lanes/{lane}/signature", wish)
+    _show_answer(answer, as_json=connection.json)
 
 
 @app.command

@@ -16,6 +16,7 @@ from cardflow.model import (
     CertificateOnCard,
     DocumentKind,
     DocumentRef,
+    FormToSign,
     KeyType,
     Kind,
     Means,
@@ -27,6 +28,7 @@ from cardflow.model import (
     Profile,
     Purpose,
     Role,
+    SignatureFound,
     UpdateInput,
     UpdateView,
     Verdict,
@@ -186,17 +188,31 @@ def continuing(update: UpdateInput, actor: str = HOLDER) -> Action:
     return an_action(update, Act.CONTINUE, actor, Role.HOLDER, visit=a_visit())
 
 
+def signing(update: UpdateInput, lane: str, kind: DocumentKind, actor: str = HOLDER) -> Action:
+    """The holder clicks to sign the lane's form with the card."""
+    form = FormToSign(lane, 1, kind, "A form", "f0" * 32, ObjectRef("c0" * 20, "ce" * 32))
+    visit = replace(a_visit(), signs=form)
+    changes = {"lane": lane, "digest": form.sha256, "visit": visit}
+    return an_action(update, Act.SIGN_DOCUMENT, actor, Role.HOLDER, **changes)
+
+
 def a_document(kind: DocumentKind, *, means: Means = Means.PORTAL, by: str = HOLDER) -> DocumentRef:
     """Return a document that came in."""
     return DocumentRef(new_id(), kind, "d0" * 32, means, by, datetime.now(UTC))
 
 
 def handing_in(
-    update: UpdateInput, lane: str, kind: DocumentKind, *, means: Means = Means.PORTAL
+    update: UpdateInput,
+    lane: str,
+    kind: DocumentKind,
+    *,
+    means: Means = Means.PORTAL,
+    signature: SignatureFound = SignatureFound.NONE,
 ) -> Action:
-    """The holder uploads a form, or an operator records one that came by other means."""
-    by, role = (HOLDER, Role.HOLDER) if means is Means.PORTAL else (OPERATOR, Role.OPERATOR)
-    document = a_document(kind, means=means, by=by)
+    """The holder hands in a form, or an operator records one that came by other means."""
+    is_holders = means in (Means.PORTAL, Means.ELECTRONIC)
+    by, role = (HOLDER, Role.HOLDER) if is_holders else (OPERATOR, Role.OPERATOR)
+    document = replace(a_document(kind, means=means, by=by), signature=signature)
     return an_action(update, Act.SUBMIT_DOCUMENT, by, role, lane=lane, document=document)
 
 

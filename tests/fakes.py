@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -34,6 +35,7 @@ from cardflow.jobs import (
     Outcome,
     PreparedKey,
     PrepareJob,
+    SignJob,
     WriteJob,
     WriteProof,
     write_message,
@@ -180,6 +182,8 @@ class FakeAgent:
         self.outcomes: dict[str, Outcome] = {}
         self.deaf: set[str] = set()  # job kinds that are never answered
         self.lie = False  # sign proofs with another key
+        self.signed: list[SignJob] = []
+        self.hand_in: Callable[[], Awaitable[None]] | None = None  # what signed forms go through
         self.gate: asyncio.Event | None = None  # when set, jobs wait for it
 
     @activity.defn
@@ -222,6 +226,16 @@ class FakeAgent:
     async def clear(self, job: ClearJob) -> JobResult:
         """Remove what is named."""
         return await self._begin(job.card) or self._done(removed=self._remove(job.objects))
+
+    @activity.defn
+    async def sign_document(self, job: SignJob) -> JobResult:
+        """Sign what is named, and hand it in as the agent does before it answers."""
+        if early := await self._begin(job.card):
+            return early
+        self.signed.append(job)
+        if self.hand_in:
+            await self.hand_in()
+        return self._done()
 
     async def _begin(self, card: CardJob) -> JobResult | None:
         self.jobs.append(card)

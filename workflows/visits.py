@@ -24,10 +24,12 @@ with workflow.unsafe.imports_passed_through():
         KeyOrder,
         Outcome,
         PrepareJob,
+        SignJob,
         WriteJob,
     )
     from cardflow.model import (
         EventKind,
+        FormToSign,
         Kind,
         Lane,
         LaneStage,
@@ -40,7 +42,7 @@ with workflow.unsafe.imports_passed_through():
 
 NO_ANSWER = "the agent did not finish in time; connect the card and continue"
 
-J = TypeVar("J", PrepareJob, WriteJob, CleanUpJob, ClearJob)
+J = TypeVar("J", PrepareJob, WriteJob, CleanUpJob, ClearJob, SignJob)
 
 
 class VisitEnded(Exception):
@@ -53,7 +55,7 @@ class VisitEnded(Exception):
 
 
 class AtTheCard:
-    """Carries out one visit: prepare, write, clean up, or clear, as the update needs it."""
+    """Carries out one visit: prepare, write, clean up or clear as the update needs it, or sign."""
 
     def __init__(self, case: Case, visit: Visit) -> None:
         self._case = case
@@ -64,16 +66,21 @@ class AtTheCard:
     async def run(self) -> None:
         """Do what can be done now; whatever happens, the visit is over afterwards."""
         facts = {"agent_id": self._visit.agent_id, "outcome": Outcome.DONE.value}
-        words = ""
-        self._case.note(EventKind.VISIT_STARTED, actor=self._visit.started_by, facts=facts)
+        words, lane = "", ""
+        if form := self._visit.signs:
+            lane, facts = form.lane, {**facts, "signs": form.kind.value, "sha256": form.sha256}
+        actor = self._visit.started_by
+        self._case.note(EventKind.VISIT_STARTED, lane=lane, actor=actor, facts=facts)
         try:
             await self._work()
         except VisitEnded as ended:
             words, facts = ended.words, {**facts, **ended.facts, "reason": ended.words}
         self._case.state = replace(self._case.state, visit=None, writing=False, last_visit=words)
-        self._case.note(EventKind.VISIT_ENDED, facts=facts)
+        self._case.note(EventKind.VISIT_ENDED, lane=lane, facts=facts)
 
     async def _work(self) -> None:
+        if form := self._visit.signs:
+            return await self._sign(form)
         if self._case.update.kind is Kind.CLEAR:
             return await self._clear()
         if self._lanes_in(LaneStage.PREPARING):
@@ -92,6 +99,12 @@ class AtTheCard:
 
     def _lanes_in(self, stage: LaneStage) -> list[Lane]:
         return [x for x in self._case.state.lanes if x.stage is stage and not x.attention]
+
+    # Sign: the form alone; the document itself reaches the update as everybody's does
+
+    async def _sign(self, form: FormToSign) -> None:
+        job = SignJob(self._card(JobKind.SIGN_DOCUMENT, 0), form.title, form.sha256, form.signer)
+        self._finish(await self._send(CardActivities.sign_document, job))
 
     # Prepare: new keys on the card, CSRs back
 

@@ -21,6 +21,8 @@ class TokenDriver(Protocol):
 
     def retire(self, ref: ObjectRef) -> None: ...
 
+    def signing_key(self, ref: ObjectRef) -> tuple[bytes, CardKey]: ...
+
 
 def unsupported(facts: TokenFacts) -> str:
     """Return why the token cannot be updated; empty when ``FreeForm`` fits it.

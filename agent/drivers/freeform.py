@@ -88,6 +88,14 @@ class FreeForm:
             publics = under(self._session, ObjectClass.PUBLIC_KEY, cka_id)
             self._destroy([item for item in publics if _has_spki(item, ref.spki_sha256)])
 
+    def signing_key(self, ref: ObjectRef) -> tuple[bytes, CardKey]:
+        """Return exactly the certificate that ``ref`` names, and the proven key beside it."""
+        cka_id = bytes.fromhex(ref.cka_id)
+        for _, der in certificates_under(self._session, cka_id):
+            if sha256_of(der) == ref.certificate_sha256:
+                return der, self._key_of(cka_id, x509.load_der_x509_certificate(der))
+        raise CardFailure(Outcome.SIGNER_MISSING, "the certificate to sign with is not on the card")
+
     # Keys
 
     def _proven_key(self, cka_id: bytes) -> CardKey | None:

@@ -13,15 +13,18 @@ from sqlmodel import col
 
 from cardflow.db import tracking
 from cardflow.db.tables import Card, Certificate, Debt, Document, Update, UpdateLane
+from cardflow.lifecycle import is_checked
 from cardflow.model import (
     CardState,
     CertificateKind,
     DocumentKind,
+    DocumentRef,
     Event,
     EventKind,
     LanePlan,
     LaneStage,
     ObjectRef,
+    SignatureFound,
     Stage,
     UpdateInput,
     UpdateView,
@@ -182,7 +185,11 @@ async def _received(session: AsyncSession, now: Happening) -> None:
         col(Document.id) != document.id,
     )
     await session.execute(earlier.values(state="replaced"))
-    checked = now.plan.precheck or document.kind == DocumentKind.CERTIFICATE_FORM
+    ref = DocumentRef(
+        document.id, DocumentKind(document.kind), document.sha256,
+        signature=SignatureFound(now.event.facts.get("signature", SignatureFound.NONE)),
+    )  # fmt: skip
+    checked = is_checked(now.plan, ref)
     document.state = "checking" if checked else "accepted"
 
 

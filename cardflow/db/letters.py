@@ -12,11 +12,14 @@ from cardflow.db.expiry import letter as _about_certificate
 from cardflow.db.mail_texts import texts_for
 from cardflow.db.tables import AuditEntry, Document, Mail, Person, Update
 from cardflow.db.views import event_of, input_of
+from cardflow.lifecycle import form_signature
 from cardflow.mail.letters import DIGEST, Enclosure, Letter
 from cardflow.model import (
     DocumentExchange,
+    DocumentKind,
     Event,
     EventKind,
+    FormSignature,
     LanePlan,
     MailKind,
     Mode,
@@ -94,12 +97,19 @@ def letter_of(
         ready=event.ready,
         lapsed=event.kind is EventKind.LAPSED,
         form_follows=_form_follows(plan),
+        signature=_signature(plan, event),
         outside=update.policy.document_exchange is DocumentExchange.OUTSIDE,
     )
 
 
 def _form_follows(plan: LanePlan | None) -> bool:
     return plan is not None and plan.mode in (Mode.CERTIFICATE_FORM, Mode.BOTH)
+
+
+def _signature(plan: LanePlan | None, event: Event) -> FormSignature:
+    """Return how the form that the mail is about may be signed."""
+    kind = DocumentKind(event.facts.get("form", DocumentKind.CERTIFICATE_FORM))
+    return form_signature(plan, kind) if plan else FormSignature.PAPER
 
 
 async def _enclosure(session: AsyncSession, event: Event) -> Enclosure | None:

@@ -22,6 +22,7 @@ from cardflow.db.tables import (
     UpdateLane,
     WaitingFor,
 )
+from cardflow.model import CertificateKind
 
 # Updates
 
@@ -128,6 +129,18 @@ async def issued_forms(session: AsyncSession, update_id: str, lane: str) -> list
         col(Document.direction) == "issued",
     )
     return list((await session.scalars(query.order_by(col(Document.created_at)))).all())
+
+
+async def signer_of(session: AsyncSession, sha256: str) -> tuple[Certificate, Person] | None:
+    """Return the certificate that we had issued, and the person for whom."""
+    query = (
+        select(Certificate, Person)
+        .join(Update, col(Update.id) == col(Certificate.update_id))
+        .join(Person, col(Person.id) == col(Update.holder_id))
+        .where(col(Certificate.sha256) == sha256, col(Certificate.kind) == CertificateKind.MANAGED)
+    )
+    found = (await session.execute(query)).first()
+    return (found[0], found[1]) if found else None
 
 
 # The journal

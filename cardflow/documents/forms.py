@@ -13,6 +13,8 @@ from cardflow.documents import qr
 from cardflow.documents.font_set import FontSet
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.texts import TEXTS
+from cardflow.jobs import SignatureBox
+from cardflow.model import FormSignature
 
 _TEMPLATES: Final = Path(__file__).parent
 _STANDARDS: Final = ("a-2a", "ua-1")
@@ -53,17 +55,7 @@ class FormData:
     statement: str = ""  # the organisation's own declaration; empty: ours
     certificate: CertificateFacts | None = None
     language: str = "en"
-
-
-@dataclass(frozen=True)
-class SignatureBox:
-    """Where the holder signs: a rectangle in PDF points from the lower left corner of the page."""
-
-    page: int  # from 0
-    left: float
-    bottom: float
-    right: float
-    top: float
+    signature: FormSignature = FormSignature.PAPER
 
 
 async def render_request_form(data: FormData, *, fonts: FontSet = _FONTS) -> bytes:
@@ -105,10 +97,10 @@ class _Form:
         )
         return SignatureBox(
             page=start["page"] - 1,
-            left=start["x"],
-            bottom=_PAGE_HEIGHT - end["y"],
-            right=end["x"],
-            top=_PAGE_HEIGHT - start["y"],
+            left=round(start["x"]),
+            bottom=round(_PAGE_HEIGHT - end["y"]),
+            right=round(end["x"]),
+            top=round(_PAGE_HEIGHT - start["y"]),
         )
 
     def _compiler(self) -> typst.Compiler:
@@ -190,8 +182,15 @@ class _Form:
         if not data.portal:
             back = texts["step_hand_in"].format(contact=data.contact)
             return [texts["step_sign"], self._shown(back)]
-        upload = texts["step_upload"].format(portal=data.portal)
-        return [texts["step_sign"], texts["step_scan"], self._shown(upload)]
+        upload = self._shown(texts["step_upload"].format(portal=data.portal))
+        by_hand = [texts["step_sign"], texts["step_scan"], upload]
+        match data.signature:
+            case FormSignature.PAPER:
+                return by_hand
+            case FormSignature.ELECTRONIC:
+                return [self._shown(texts["step_card"].format(portal=data.portal))]
+            case FormSignature.EITHER:
+                return [*by_hand, self._shown(texts["step_or_card"].format(portal=data.portal))]
 
     def _questions(self) -> list[str]:
         if not self._data.portal:

@@ -12,12 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from cardflow.documents import qr
-from cardflow.documents.examiner import READY, Examined, Limits
+from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
+from cardflow.documents.signatures import SignatureFindings, findings_of
 from cardflow.documents.store import in_words
 from cardflow.errors import Refused, Unavailable
 
-__all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "inspect_upload"]
+__all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "Trust", "inspect_upload"]
 
 _ROOT = Path(__file__).parents[2]
 _COMMAND = (sys.executable, "-E", "-s", "-m", "cardflow.documents.examiner")
@@ -42,6 +43,7 @@ class IntakeFindings:
     size: int
     qr: Code
     notes: tuple[str, ...] = ()
+    signature: SignatureFindings | None = None  # None: none was found, a person looks for ink
 
 
 async def inspect_upload(
@@ -50,6 +52,8 @@ async def inspect_upload(
     expected: DocumentIdentity,
     qr_keys: Collection[bytes],
     limits: Limits = Limits(),
+    issued: Collection[bytes] = (),
+    trust: Trust | None = None,
 ) -> IntakeFindings:
     """Return what came in; refuse with a remedy what is no harmless scan of the awaited form."""
     if not data:
@@ -59,7 +63,8 @@ async def inspect_upload(
             f"the file has {in_words(len(data))}, and at most {in_words(limits.max_bytes)}"
             " are accepted; scan it with fewer dots per inch"
         )
-    found = await _examined(data, limits)
+    found = await _examined(data, limits, trust)
+    seen = found.signature
     return IntakeFindings(
         media_type=found.media_type,
         pages=found.pages,
@@ -67,7 +72,16 @@ async def inspect_upload(
         size=len(data),
         qr=_matched(found.codes, expected, qr_keys),
         notes=tuple(found.notes),
+        signature=findings_of(seen, is_issued=_begins(data, issued)) if seen else None,
     )
+
+
+def _begins(data: bytes, issued: Iterable[bytes]) -> bool:
+    """Tell whether the file is a form that we issued, with something added after its last byte.
+
+    A signature is an incremental update (ISO 32000-2 7.5.6): the form's own bytes stay.
+    """
+    return any(data.startswith(form) for form in issued)
 
 
 def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[bytes]) -> Code:
@@ -90,8 +104,9 @@ def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[
     )
 
 
-async def _examined(data: bytes, limits: Limits) -> Examined:
-    ready, _, answer = (await _said_of(data, limits)).partition(b"\n")
+async def _examined(data: bytes, limits: Limits, trust: Trust | None) -> Examined:
+    told = json.dumps(asdict(trust) if trust else None).encode() + b"\n"
+    ready, _, answer = (await _said_of(told + data, limits)).partition(b"\n")
     if ready != READY:
         msg = "the examiner of uploads does not start"
         raise RuntimeError(msg)
@@ -107,10 +122,11 @@ async def _examined(data: bytes, limits: Limits) -> Examined:
         raise Refused("the file is damaged; scan the form again and upload that")
     if "refused" in said:
         raise Refused(*said["refused"])
-    return Examined(**said)
+    signature = said.pop("signature")
+    return Examined(**said, signature=SignatureSeen(**signature) if signature else None)
 
 
-async def _said_of(data: bytes, limits: Limits) -> bytes:
+async def _said_of(message: bytes, limits: Limits) -> bytes:
     # A file, not a pipe: its size is limited too, whatever takes hold of the process.
     with tempfile.TemporaryFile() as said:
         process = await asyncio.create_subprocess_exec(
@@ -124,7 +140,7 @@ async def _said_of(data: bytes, limits: Limits) -> bytes:
         )
         try:
             async with asyncio.timeout(limits.wall_seconds):
-                await process.communicate(data)
+                await process.communicate(message)
         except TimeoutError:
             raise Unavailable("the file could not be examined in time; try again later") from None
         finally:

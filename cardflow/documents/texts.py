@@ -39,6 +39,11 @@ ENGLISH: Final = {
     "step_sign": "Check the details above and sign in the box, by hand.",
     "step_scan": "Scan or photograph the whole page, with the code in the corner.",
     "step_upload": "Upload the file at {portal}",
+    "step_card": (
+        "Check the details above and sign electronically, with your card, at {portal}. A signature"
+        " by hand is not taken."
+    ),
+    "step_or_card": "Or, without paper: sign electronically, with your card, at {portal}",
     "step_hand_in": "Hand in or send the signed form as described here: {contact}",
     "questions": "Questions: {contact}",
     "document": "Document",
@@ -90,6 +95,11 @@ GERMAN: Final = {
     "step_sign": "Prüfen Sie die Angaben oben und unterschreiben Sie von Hand im Feld.",
     "step_scan": "Scannen oder fotografieren Sie die ganze Seite samt dem Code in der Ecke.",
     "step_upload": "Laden Sie die Datei hier hoch: {portal}",
+    "step_card": (
+        "Prüfen Sie die Angaben oben und unterschreiben Sie elektronisch mit Ihrer Karte: {portal}."
+        " Eine Unterschrift von Hand wird nicht angenommen."
+    ),
+    "step_or_card": "Oder ohne Papier: unterschreiben Sie elektronisch mit Ihrer Karte: {portal}",
     "step_hand_in": "Geben Sie das unterschriebene Formular so ab: {contact}",
     "questions": "Fragen: {contact}",
     "document": "Dokument",

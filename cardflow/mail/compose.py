@@ -35,6 +35,7 @@ OPTIONS: dict[str, Any] = {
 }
 PLAIN = Environment(autoescape=False, **OPTIONS)  # noqa: S701 plain text is not interpreted
 HTML = Environment(autoescape=True, **OPTIONS)
+NOT_TOLD_YET = ("ready", "lapsed", "form_follows", "signature", "tracked", "rejected")
 LONGEST_SUBJECT = 250  # names and labels that are filled in can be long
 LAST_OF_THREAD = 8  # RFC 5322 3.6.4 lets a long thread be shortened; its first mail stays
 EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}
@@ -126,7 +127,9 @@ class Composer:
         words = {name: f"{{{name}}}" if name in names else "" for name in texts.MEANINGS}
         told: dict[str, Any] = {
             **words,
-            **dict.fromkeys(("ready", "lapsed", "form_follows", "tracked", "rejected"), ""),
+            **dict.fromkeys(
+                ("ready", "lapsed", "form_follows", "signature", "tracked", "rejected"), ""
+            ),
             "outside": outside,
             "to_holder": True,
             "words": _dictionary(language),
@@ -180,6 +183,7 @@ class Composer:
             "ready": letter.ready,
             "lapsed": letter.lapsed,
             "form_follows": letter.form_follows,
+            "signature": letter.signature,
             "outside": letter.outside,
             "enclosed": enclosed if letter.enclosure else "",
             "entries": [self._entry(entry, words, zone) for entry in letter.entries],

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cardflow.model import MailKind
+from cardflow.model import FormSignature, MailKind
 
 DIGEST = "digest"  # beside the kinds of ``MailKind``: it belongs to no policy
 
@@ -71,6 +71,7 @@ class Letter:
     ready: bool = False  # what happened made the whole update ready
     lapsed: bool = False
     form_follows: bool = False
+    signature: FormSignature = FormSignature.PAPER  # how the form that it is about may be signed
     outside: bool = False  # documents are not uploaded
     earlier: tuple[str, ...] = ()  # Message-IDs of what this person got about the same thing
     texts: Mapping[str, Text] = field(default_factory=dict)  # by language, instead of our own

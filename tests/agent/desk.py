@@ -19,11 +19,13 @@ from cardflow.jobs import (
     CardJob,
     CertificateOrder,
     CleanUpJob,
+    IssuedForm,
     JobKind,
     JobResult,
     KeyOrder,
     PreparedKey,
     PrepareJob,
+    SignJob,
     WriteJob,
 )
 from cardflow.model import KeyType, ObjectRef, new_id
@@ -165,8 +167,8 @@ class Desk:
         )
         return replace(card, **changes)
 
-    async def run(self, job) -> JobResult:
-        return await self.visits.run(job, self.around)
+    async def run(self, job, form: IssuedForm | None = None) -> JobResult:
+        return await self.visits.run(job, self.around, form)
 
     # Jobs
 
@@ -184,6 +186,10 @@ class Desk:
 
     def clean_up_job(self, *retire: ObjectRef, **card) -> CleanUpJob:
         return CleanUpJob(self.card(JobKind.CLEAN_UP, **card), retire)
+
+    def sign_job(self, form: bytes, signer: ObjectRef, **card) -> SignJob:
+        digest = hashlib.sha256(form).hexdigest()
+        return SignJob(self.card(JobKind.SIGN_DOCUMENT, **card), "Request form", digest, signer)
 
     def certificate_for(self, key: PreparedKey) -> CertificateOrder:
         return CertificateOrder(key.lane, key.cka_id, self.ca.issue(key.csr_pem), "Log-on")

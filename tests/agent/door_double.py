@@ -35,7 +35,7 @@ from cardflow.enrolment import (
     request_proof,
 )
 from cardflow.errors import Refused
-from cardflow.jobs import JobResult, TokenReport
+from cardflow.jobs import IssuedForm, JobResult, SignedForm, TokenReport
 from cardflow.wire import from_json, to_json
 
 AGENT_ID = "agent-0001"
@@ -62,6 +62,9 @@ class DoorDouble:
     jobs: asyncio.Queue = field(default_factory=asyncio.Queue)
     results: asyncio.Queue = field(default_factory=asyncio.Queue)
     result_status: list[int] = field(default_factory=list)
+    form: IssuedForm | None = None
+    form_status: list[int] = field(default_factory=list)
+    signed: list[SignedForm] = field(default_factory=list)
     heartbeats: int = 0
     refusals: list[str] = field(default_factory=list)
 
@@ -161,6 +164,12 @@ class DoorDouble:
             case "POST /agent/v1/heartbeats":
                 self.heartbeats += 1
                 return 200, {"cancelled": self.cancelled}
+            case "GET /agent/v1/form":
+                return (200, to_json(self.form)) if self.form else (410, {"detail": "it is over"})
+            case "POST /agent/v1/form":
+                self.signed.append(from_json(SignedForm, message))
+                status = self.form_status.pop(0) if self.form_status else 200
+                return status, {"detail": "not as it should be"}
             case "POST /agent/v1/results":
                 assert message["task"] == "sealed"
                 status = self.result_status.pop(0) if self.result_status else 200

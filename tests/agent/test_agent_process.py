@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cardflow.jobs import InspectJob, JobKind, Outcome
+from cardflow.jobs import InspectJob, IssuedForm, JobKind, Outcome, in_pieces, whole
+from tests.agent.desk import ref_of
 from tests.agent.door_double import opened_door
+from tests.documents.build import form
 
 pytestmark = pytest.mark.softhsm
 
@@ -277,3 +279,61 @@ def listening_sockets(pid: int) -> list[str]:
             if parts[9] in inodes and (parts[3] == "0A" or table.startswith("udp")):
                 found.append(parts[1])
     return found
+
+
+@pytest.fixture
+async def signer(desk):
+    """A certificate on the card, as an earlier update left it."""
+    desk.person.types(desk.pin)
+    (key,) = (await desk.run(desk.prepare_job())).keys
+    order = desk.certificate_for(key)
+    desk.person.types(desk.pin)
+    await desk.run(desk.write_job(order))
+    return ref_of(order.cka_id, order.certificate_pem)
+
+
+async def test_a_form_is_fetched_signed_and_handed_in(desk, door, state, signer):
+    door.form = IssuedForm(in_pieces(form()))
+    async with running(state):
+        desk.person.types(desk.pin)
+        door.offer(desk.sign_job(form(), signer))
+        result = await door.result()
+
+    assert result.outcome is Outcome.DONE, result
+    (signed,) = door.signed
+    assert signed.task == "sealed"
+    assert whole(signed.content).startswith(form())
+
+
+async def test_a_signed_form_is_sent_until_it_is_taken(desk, door, state, signer):
+    door.form, door.form_status = IssuedForm(in_pieces(form())), [503, 503]
+    async with running(state):
+        desk.person.types(desk.pin)
+        door.offer(desk.sign_job(form(), signer))
+        assert (await door.result()).outcome is Outcome.DONE
+
+    assert len({signed.content for signed in door.signed}) == 1
+    assert len(door.signed) == 3
+
+
+@pytest.mark.parametrize("status", [409, 410, 422])
+async def test_a_signed_form_that_is_not_taken_is_a_named_outcome(
+    desk, door, state, signer, status
+):
+    door.form, door.form_status = IssuedForm(in_pieces(form())), [status]
+    async with running(state):
+        desk.person.types(desk.pin)
+        door.offer(desk.sign_job(form(), signer))
+        result = await door.result()
+
+    assert (result.outcome, result.message) == (Outcome.DOCUMENT_REFUSED, "not as it should be")
+
+
+async def test_a_form_that_is_not_given_is_not_asked_a_pin_for(desk, door, state, signer):
+    asked = desk.person.was_asked()
+    async with running(state):
+        door.offer(desk.sign_job(form(), signer))
+        result = await door.result()
+
+    assert (result.outcome, result.message) == (Outcome.DOCUMENT_REFUSED, "it is over")
+    assert desk.person.was_asked() == asked

@@ -57,7 +57,7 @@ def with_card(**changes):
         ({"iat": CLAIMS["iat"] + 120, "exp": CLAIMS["exp"] + 120}, "future"),
         ({"jti": "job-2"}, "envelope"),
         ({"kind": "run_command"}, "does not know"),
-        ({"kind": "sign_document"}, "does not know"),
+        ({"kind": "format_card"}, "does not know"),
         ({"kind": ["inspect"]}, "does not know"),
         ({"kind": "prepare"}, "missing"),
         ({"nbf": 0}, "not the ones agreed on"),

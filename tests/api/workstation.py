@@ -1,20 +1,32 @@
 """A simulated workstation: it signs real requests with a device key and answers jobs."""
 
 import base64
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
+from asn1crypto.keys import PrivateKeyInfo
+from asn1crypto.x509 import Certificate
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from joserfc import jwt
 from joserfc.jwk import OKPKey
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.sign import fields, signers
+from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from cardflow import httpsig
 from cardflow.decisions import utc_now
@@ -25,15 +37,19 @@ from cardflow.jobs import (
     ClearJob,
     FoundCertificate,
     Inventory,
+    IssuedForm,
     Job,
     JobKind,
     JobResult,
     Outcome,
     PreparedKey,
     PrepareJob,
+    SignedForm,
     TokenReport,
     WriteJob,
     WriteProof,
+    in_pieces,
+    whole,
     write_message,
 )
 from cardflow.wire import from_json, to_json
@@ -113,6 +129,15 @@ class Workstation:
         return await self.send(
             "POST", "/agent/v1/results", {"task": task, "result": to_json(result)}
         )
+
+    async def fetch_form(self, task: str) -> httpx2.Response:
+        """Fetch the form of a sign job."""
+        return await self.send("GET", f"/agent/v1/form?task={quote(task)}")
+
+    async def send_form(self, task: str, signed: bytes) -> httpx2.Response:
+        """Hand the signed form in."""
+        message = to_json(SignedForm(task, in_pieces(signed)))
+        return await self.send("POST", "/agent/v1/form", message)
 
     async def heartbeat(self, task: str) -> httpx2.Response:
         """Say that a job goes on."""
@@ -195,6 +220,25 @@ class SoftCard:
                            base64.b64encode(signature).decode())
             )  # fmt: skip
         return JobResult(Outcome.DONE, proofs=tuple(proofs), token_serial=self.token_serial)
+
+    async def sign(self, form: IssuedForm, cka_id: str) -> bytes:
+        """Return the form as the card signs it."""
+        key = self.keys[cka_id]
+        der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        certificate = load_certificate(self.certificates[cka_id]).public_bytes(Encoding.DER)
+        others = SimpleCertificateStore()
+        for pem in form.certificates:
+            others.register(Certificate.load(load_certificate(pem).public_bytes(Encoding.DER)))
+        signer = signers.SimpleSigner(
+            Certificate.load(certificate), PrivateKeyInfo.load(der), others
+        )
+        metadata = signers.PdfSignatureMetadata(
+            field_name="CardHolder", md_algorithm="sha256", subfilter=fields.SigSeedSubFilter.PADES
+        )
+        signed = io.BytesIO()
+        writer = IncrementalPdfFileWriter(io.BytesIO(whole(form.content)))
+        await signers.PdfSigner(metadata, signer=signer).async_sign_pdf(writer, output=signed)
+        return signed.getvalue()
 
     def _removed(self, refs: Any) -> JobResult:
         for ref in refs:

@@ -11,6 +11,7 @@ from cardflow.model import (
     Act,
     DocumentExchange,
     DocumentKind,
+    FormSignature,
     Lane,
     LaneStage,
     Mode,
@@ -18,6 +19,7 @@ from cardflow.model import (
     OnRejection,
     Party,
     Role,
+    SignatureFound,
     Stage,
     Verdict,
 )
@@ -489,3 +491,74 @@ def test_debts_of_earlier_updates_come_along():
     update = replace(BOTH, debts=(OLD,))
 
     assert lifecycle.begin(update).debts == (OLD,)
+
+
+# Electronic signatures
+
+
+@pytest.mark.parametrize(
+    ("precheck", "signature", "stage"),
+    [
+        (False, "none", S.AT_CA),
+        (False, "good", S.AT_CA),
+        (False, "doubtful", S.CHECKING_REQUEST_FORM),
+        (True, "good", S.CHECKING_REQUEST_FORM),
+    ],
+)
+def test_a_doubtful_signature_is_checked_even_without_a_precheck(precheck, signature, stage):
+    update = an_update(build.an_entry("logon", Mode.BOTH, precheck=precheck))
+    action = build.handing_in(
+        update, "logon", DocumentKind.REQUEST_FORM, signature=SignatureFound(signature)
+    )
+    state = lifecycle.submitted(a_state(update, logon=S.AWAITING_REQUEST_FORM), action)
+    assert the_lane(state).stage is stage
+
+
+@pytest.mark.parametrize(
+    ("wanted", "needed", "signature", "expected"),
+    [
+        (True, 1, "good", True),
+        (True, 1, "doubtful", False),
+        (True, 1, "none", False),
+        (True, 2, "good", False),
+        (False, 1, "good", False),
+    ],
+)
+def test_only_a_good_signature_approves_itself_and_only_where_nobody_else_must(
+    wanted, needed, signature, expected
+):
+    document = replace(
+        build.a_document(DocumentKind.REQUEST_FORM), signature=SignatureFound(signature)
+    )
+    lane = a_lane(S.CHECKING_REQUEST_FORM, document=document)
+    plan = replace(lane.plan, approve_signed=wanted, approvals_needed=needed)
+    assert lifecycle.approves_itself(replace(lane, plan=plan)) is expected
+
+
+def test_nothing_approves_itself_without_a_document():
+    plan = replace(BOTH.plan.lanes[0], approve_signed=True)
+    assert not lifecycle.approves_itself(Lane(plan, stage=S.CHECKING_REQUEST_FORM))
+
+
+@pytest.mark.parametrize(
+    ("checking", "after"),
+    [(S.CHECKING_REQUEST_FORM, S.AT_CA), (S.CHECKING_CERTIFICATE_FORM, S.READY)],
+)
+def test_the_policys_approval_moves_the_lane_on_and_is_the_first_word(checking, after):
+    state = lifecycle.approved_by_policy(a_state(logon=checking), "logon", digest="d", now=LATER)
+    assert (the_lane(state).stage, the_lane(state).since) == (after, LATER)
+    assert "the policy approved" in state.decisions["d"]
+
+
+@pytest.mark.parametrize(
+    ("way", "ways"),
+    [("paper", ["paper"]), ("electronic", ["electronic"]), ("either", ["paper", "electronic"])],
+)
+def test_the_ways_to_sign_each_form(way, ways):
+    for key, stage in (
+        ("request_form_signature", S.AWAITING_REQUEST_FORM),
+        ("certificate_form_signature", S.CHECKING_CERTIFICATE_FORM),
+    ):
+        lane = a_lane(stage)
+        plan = replace(lane.plan, **{key: FormSignature(way)})
+        assert list(lifecycle.ways_to_sign(replace(lane, plan=plan))) == ways

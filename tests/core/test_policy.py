@@ -11,11 +11,13 @@ from cardflow.model import (
     CardState,
     DocumentExchange,
     DocumentKind,
+    FormSignature,
     LaneStage,
     Means,
     Mode,
     Permissions,
     Role,
+    SignatureFound,
     Stage,
     Verdict,
 )
@@ -450,3 +452,161 @@ def test_a_policy_can_leave_opening_to_operators():
         "the policy does not let holders update their cards; ask your operator"
     ]
     assert policy.opening_objections(an_opening(role=Role.OPERATOR), strict) == []
+
+
+# Signing with the card
+
+
+def signed_by(way, update=UPDATE, **plan):
+    """Return the update under a policy that has both forms signed in this way."""
+    changes = {"request_form_signature": way, "certificate_form_signature": way, **plan}
+    (lane,) = update.plan.lanes
+    return replace(update, plan=replace(update.plan, lanes=(replace(lane, **changes),)))
+
+
+ELECTRONIC, EITHER, PAPER = (
+    signed_by(FormSignature(way)) for way in ("electronic", "either", "paper")
+)
+
+
+def click(stage, **changes):
+    """Return the holder's click to sign the form that the stage is about."""
+    return replace(build.signing(EITHER, "logon", lifecycle.document_kind(stage)), **changes)
+
+
+@pytest.mark.parametrize("update", [ELECTRONIC, EITHER])
+@pytest.mark.parametrize("stage", [*AWAITING, *CHECKING])
+def test_the_holder_signs_where_a_form_is_awaited_or_under_check(stage, update):
+    assert objections(a_state(stage, update), click(stage), update) == []
+
+
+@pytest.mark.parametrize("stage", AWAITING)
+def test_a_form_on_paper_is_not_signed_with_the_card(stage):
+    assert objections(a_state(stage, PAPER), click(stage), PAPER) == [policy.ON_PAPER]
+
+
+@pytest.mark.parametrize("stage", sorted(set(LaneStage) - {*AWAITING, *CHECKING}))
+def test_nothing_is_signed_where_no_form_is(stage):
+    found = objections(a_state(stage, EITHER), click(stage), EITHER)
+    assert found == ["no form is to be signed here now"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"actor": "eve"}, "only the card's holder can sign with the card"),
+        ({"visit": None}, "the card is not connected"),
+        ({"visit": build.a_visit()}, "the card is not connected"),
+        ({"digest": "other"}, "the form changed since it was shown; look at it again"),
+        ({"lane": "other"}, "the update has no lane other"),
+    ],
+)
+def test_why_a_signature_cannot_be_made(changes, reason):
+    state = a_state(AWAITING[0], EITHER)
+    assert objections(state, click(AWAITING[0], **changes), EITHER) == [reason]
+
+
+@pytest.mark.parametrize("changed", [{"revision": 2}, {"kind": DocumentKind.CERTIFICATE_FORM}])
+def test_a_form_of_another_time_is_not_signed(changed):
+    action = click(AWAITING[0])
+    visit = replace(action.visit, signs=replace(action.visit.signs, **changed))
+    found = objections(a_state(AWAITING[0], EITHER), replace(action, visit=visit), EITHER)
+    assert found == ["the form changed since it was shown; look at it again"]
+
+
+def test_signing_waits_for_a_visit_to_end_and_the_other_way_round():
+    busy = replace(a_state(AWAITING[0], EITHER), visit=build.a_visit())
+    assert objections(busy, click(AWAITING[0]), EITHER) == [policy.AT_WORK]
+
+
+def test_a_visit_that_signs_updates_no_card():
+    action = replace(build.continuing(EITHER), visit=click(AWAITING[0]).visit)
+    assert objections(a_state(update=EITHER), action, EITHER) == [
+        "a visit that signs a form does nothing else"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("update", "signature", "expected"),
+    [
+        (PAPER, "none", []),
+        (PAPER, "good", [policy.ON_PAPER]),
+        (PAPER, "doubtful", [policy.ON_PAPER]),
+        (ELECTRONIC, "none", [policy.WITH_THE_CARD]),
+        (ELECTRONIC, "good", []),
+        (ELECTRONIC, "doubtful", []),
+        (EITHER, "none", []),
+        (EITHER, "good", []),
+        (EITHER, "doubtful", []),
+    ],
+)
+@pytest.mark.parametrize("means", [Means.PORTAL, Means.ELECTRONIC, Means.POST])
+@pytest.mark.parametrize("stage", AWAITING)
+def test_a_document_comes_signed_in_the_way_the_policy_wants(
+    stage, means, update, signature, expected
+):
+    action = build.handing_in(
+        update, "logon", lifecycle.document_kind(stage), means=means,
+        signature=SignatureFound(signature),
+    )  # fmt: skip
+    assert objections(a_state(stage, update), action, update) == expected
+
+
+@pytest.mark.parametrize("update", [PAPER, ELECTRONIC, EITHER])
+@pytest.mark.parametrize("stage", [*AWAITING, *CHECKING])
+def test_asking_before_the_examination_finds_nothing_against_the_way(stage, update):
+    state = a_state(stage, update)
+    action = build.handing_in(
+        update, "logon", lifecycle.document_kind(stage),
+        signature=policy.as_it_may_be_signed(state.lanes[0]),
+    )  # fmt: skip
+    assert objections(state, action, update) == []
+
+
+def test_an_operator_hands_in_nothing_in_the_name_of_a_card():
+    document = build.a_document(
+        DocumentKind.REQUEST_FORM, means=Means.ELECTRONIC, by=build.OPERATOR
+    )
+    action = act(Act.SUBMIT_DOCUMENT, build.OPERATOR, Role.OPERATOR, document=document)
+    assert objections(a_state(AWAITING[0]), action) == ["say by which means the document came"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "changes", "reason"),
+    [
+        ({"approve_signed": True}, {}, "no form of this profile is signed electronically"),
+        (
+            {"approve_signed": True, "approvals_needed": 2,
+             "request_form_signature": FormSignature.EITHER},
+            {},
+            "approve_signed: 2 people must approve here, and a machine is none",
+        ),
+        (
+            {"request_form_signature": FormSignature.ELECTRONIC},
+            {"document_exchange": DocumentExchange.OUTSIDE},
+            "request_form_signature: needs document_exchange",
+        ),
+        (
+            {"certificate_form_signature": FormSignature.EITHER},
+            {"document_exchange": DocumentExchange.OUTSIDE},
+            "certificate_form_signature: needs document_exchange",
+        ),
+    ],
+)  # fmt: skip
+def test_ways_of_signing_that_a_policy_cannot_ask_for(entry, changes, reason):
+    wanted = build.a_policy(build.an_entry("logon", Mode.BOTH, **entry), **changes)
+    (found,) = policy.policy_objections(wanted, {"logon": build.a_profile("logon")})
+    assert found.startswith("profiles.logon.")
+    assert reason in found
+
+
+def test_a_policy_with_electronic_signatures_is_taken_and_reaches_the_plan():
+    ways = {
+        "request_form_signature": FormSignature.EITHER,
+        "certificate_form_signature": FormSignature.ELECTRONIC,
+        "approve_signed": True,
+    }
+    wanted = build.a_policy(build.an_entry("logon", Mode.BOTH, **ways))
+    assert policy.policy_objections(wanted, {"logon": build.a_profile("logon")}) == []
+    (lane,) = build.an_update(wanted, opened_at=NOW).plan.lanes
+    assert {key: getattr(lane, key) for key in ways} == ways

@@ -259,3 +259,28 @@ async def test_the_evidence_of_an_update_on_the_card_verifies(
 
     assert [check for check in checks if not check.ok] == []
     assert "proof of smart-card-logon" in {check.name for check in checks}
+
+
+async def test_a_form_is_signed_with_the_card_and_approved_by_the_policy(running: Running) -> None:
+    def update() -> tuple[UpdateRun, str]:
+        bring_to(running.scene, "tls-client")
+        signed = 'certificate_form_signature = "electronic"\napprove_signed = true'
+        run = under(running.scene, f"{policy('with-the-card', TLS, SIGNING)}\n{signed}")
+        run.open()
+        run.until_lane("smime-signing", LaneStage.AWAITING_CERTIFICATE_FORM)
+        run.until_visit_ends()
+        digest = run.sign_with_card("smime-signing")["form"]["sha256"]
+        run.until_stage(Stage.READY)
+        run.continue_()
+        run.until_stage(Stage.COMPLETED)
+        managed(run, "tls-client", "smime-signing")
+        return run, digest
+
+    run, digest = await running.do(update)
+
+    documents = list(run.cast.api(HOLDER).items(f"/updates/{run.update_id}/documents"))
+    received = [one for one in documents if one["direction"] == "received"]
+    assert [one["state"] for one in received] == ["accepted"]
+    assert received[0]["findings"]["signature"]["verdict"] == "good"
+    assert f"{digest[:4]} {digest[4:8]}" in running.scene.state.prompts.read_text()
+    assert whole_pairs(running.scene) == 2

@@ -13,7 +13,15 @@ from cardflow.db.letters import letter_of
 from cardflow.db.tables import Mail
 from cardflow.errors import Refused
 from cardflow.mail.compose import LANGUAGES, Composer
-from cardflow.model import DocumentExchange, Event, EventKind, LaneStage, MailKind, Mode
+from cardflow.model import (
+    DocumentExchange,
+    Event,
+    EventKind,
+    FormSignature,
+    LaneStage,
+    MailKind,
+    Mode,
+)
 from tests import build
 from tests.db.rows import a_person
 
@@ -216,3 +224,23 @@ def test_no_token_key_or_certificate_is_in_any_mail():
 def test_an_address_that_cannot_be_written_to_is_refused(address):
     with pytest.raises(Refused, match="address"):
         COMPOSER.compose(a_letter(address=address))
+
+
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("paper", (False, True)),
+        ("electronic", (True, False)),
+        ("either", (True, True)),
+    ],
+)
+@pytest.mark.parametrize("kind", [MailKind.DOCUMENT_NEEDED, MailKind.UPDATE_APPROVED])
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", ("with your card", "upload it")), ("de", ("mit Ihrer Karte", "laden"))],
+)
+def test_a_form_is_asked_for_in_the_way_it_may_be_signed(language, words, kind, way, told):
+    entry = build.an_entry("logon", Mode.BOTH, certificate_form_signature=FormSignature(way))
+    update = build.an_update(build.a_policy(entry), opened_at=NOW)
+    text = text_of(a_letter(kind, update=update, language=language))
+    assert tuple(word in text.replace("\n", " ") for word in words) == told

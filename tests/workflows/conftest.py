@@ -25,15 +25,17 @@ from cardflow.model import (
     Action,
     DocumentKind,
     LaneStage,
+    Means,
     Policy,
     Reply,
+    SignatureFound,
     Stage,
     UpdateInput,
     UpdateView,
     Verdict,
     new_id,
 )
-from tests.build import AGENT, an_update, continuing, deciding, handing_in, signer
+from tests.build import AGENT, an_update, continuing, deciding, handing_in, signer, signing
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate, workflow_id
@@ -118,9 +120,19 @@ class World:
         """Return what the update says of itself."""
         return await self.handle.query(CardUpdate.view)
 
-    async def hand_in(self, kind: DocumentKind, lane: str = "logon") -> None:
+    async def hand_in(self, kind: DocumentKind, lane: str = "logon", **found: Any) -> Reply:
         """Let the holder upload a form."""
-        await self.act(handing_in(self.update, lane, kind))
+        return await self.act(handing_in(self.update, lane, kind, **found))
+
+    async def sign(self, kind: DocumentKind, found: SignatureFound) -> UpdateView:
+        """Let the holder sign a form with the card, and return the view when the visit is over."""
+
+        async def hand_in() -> None:
+            await self.hand_in(kind, means=Means.ELECTRONIC, signature=found)
+
+        self.agent.hand_in = hand_in
+        await self.act(signing(self.update, "logon", kind))
+        return await self.until(lambda view: view.state.visit is None)
 
     async def decide(self, verdict: Verdict, lane: str = "logon", **options: str) -> None:
         """Let an operator decide on what the view shows now."""
@@ -205,7 +217,9 @@ async def _inhabited(world: World) -> AsyncIterator[World]:
     workstation = Worker(
         world.client,
         task_queue=f"agent-{AGENT}",
-        activities=[agent.prepare, agent.write, agent.clean_up, agent.clear],
+        activities=[
+            *(agent.prepare, agent.write, agent.clean_up, agent.clear, agent.sign_document)
+        ],
     )
     async with machine, workstation:
         yield world

@@ -25,6 +25,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What electronic signatures are judged by; without it they are not looked for."""
+
+    roots: list[str]  # PEM, of those who certify holders
+    intermediates: list[str]
+    crls: list[str]  # DER, base64: of every authority on the way
+    stamp_roots: list[str] = field(default_factory=list)  # PEM, of time-stamping authorities
+
+
+@dataclass(frozen=True)
+class SignatureSeen:
+    """An electronic signature over everything that the file shows."""
+
+    certificate_pem: str
+    signed_at: str  # RFC 3339, as the signer's clock said; empty: it did not say
+    stamped_at: str  # as a known time-stamping authority said
+    has_stamp: bool  # by whomever
+    known_issuer: bool
+    trusted: bool  # the certificate was good, by roots and CRLs
+    problem: str  # why not: an indication of ETSI EN 319 102-1
+    signatures: int  # how many there are
+
+
+@dataclass(frozen=True)
 class Examined:
     """What was found in a file that can be shown to people."""
 
@@ -32,3 +56,4 @@ class Examined:
     pages: int
     codes: list[str] = field(default_factory=list)  # the text of every QR code
     notes: list[str] = field(default_factory=list)
+    signature: SignatureSeen | None = None

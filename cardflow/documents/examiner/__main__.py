@@ -3,25 +3,45 @@
 import json
 import resource
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
 
-from cardflow.documents.examiner import ANSWER_BYTES, READY, Limits
+from cardflow.documents.examiner import ANSWER_BYTES, READY, Limits, SignatureSeen, Trust
 from cardflow.documents.examiner.examination import examine
 from cardflow.errors import Refused
+
+Look = Callable[[bytes], SignatureSeen | None]
 
 
 def main() -> None:
     """Answer ``ready``, then what was found or why the file is refused."""
     limits = Limits(**json.loads(sys.argv[1]))
+    trust = _trust(json.loads(sys.stdin.buffer.readline()))
     data = sys.stdin.buffer.read()
+    look = _signatures(data, trust)
     _confine(limits)
     _say(READY)
-    _say(json.dumps(_answer(data, limits)).encode())
+    _say(json.dumps(_answer(data, limits, look)).encode())
 
 
-def _answer(data: bytes, limits: Limits) -> dict[str, object]:
+def _trust(told: dict[str, Any] | None) -> Trust | None:
+    return Trust(**told) if told else None
+
+
+def _signatures(data: bytes, trust: Trust | None) -> Look:
+    """Return what looks for a signature; loading that takes a while, and most files have none."""
+    # ISO 32000-2 12.8.1: a signature covers the ranges that its dictionary names in the clear.
+    if trust is None or b"/ByteRange" not in data:
+        return lambda _data: None
+    from cardflow.documents.examiner.signature import examine_signature
+
+    return lambda data: examine_signature(data, trust)
+
+
+def _answer(data: bytes, limits: Limits, look: Look) -> dict[str, object]:
     try:
-        return asdict(examine(data, limits))
+        return asdict(replace(examine(data, limits), signature=look(data)))
     except Refused as refused:
         return {"refused": refused.objections}
     except OSError as error:

@@ -159,12 +159,12 @@ async def test_a_job_that_ended_meanwhile_is_not_handed_out_again(holder, enrol,
 
 async def test_a_job_that_no_agent_knows_fails_at_once(holder, enrol, ask):
     workstation = await enrol(holder)
-    handle = await ask(workstation.agent_id, "sign_document")
+    handle = await ask(workstation.agent_id, "format_card")
 
     assert (await workstation.poll(wait=2)).status_code == 204
     with pytest.raises(WorkflowFailureError) as failure:
         await handle.result()
-    assert "no agent carries out sign_document jobs" in str(failure.value.cause.__cause__)
+    assert "no agent carries out format_card jobs" in str(failure.value.cause.__cause__)
 
 
 async def test_a_newer_poll_of_the_same_agent_ends_the_older_one(holder, enrol, ask):

@@ -1,6 +1,7 @@
 """An office: both doors, the real worker, CA and Temporal, people who sign in, one card."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ from api.app import create_agent_app, create_app
 from api.state import State, opened
 from cardflow.db.tables import Card, Person, PolicyVersion
 from cardflow.decisions import utc_now
-from cardflow.jobs import Job, JobResult, Outcome
+from cardflow.jobs import IssuedForm, Job, JobResult, Outcome, SignJob, whole
 from cardflow.model import CardState, Role, new_id
 from cardflow.settings import Settings
 from cardflow.sql import transaction
+from cardflow.wire import from_json
 from cli.up import prepare
 from tests.activities.conftest import Catcher, running
 from tests.api.conftest import SignIn
@@ -61,6 +63,7 @@ async def app(settings: Settings, temporal_env: WorkflowEnvironment) -> AsyncIte
     async with app.router.lifespan_context(app):
         engine = app.state.cardflow.engine
         ca = build_ca(settings, engine)
+        await ca.maintain()  # as the worker's process does: there is a CRL
         async with build_worker(temporal_env.client, settings, engine, ca):
             yield app
         ca.close()
@@ -88,6 +91,8 @@ class Desk:
     jobs: list[Job] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)  # of the next jobs, instead of doing them
     pin: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: nobody enters one yet
+    sign: Any = None  # instead of the card's own way
+    signed: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Somebody sits there who enters the PIN at once."""
@@ -106,10 +111,25 @@ class Desk:
         await self.pin.wait()
         if self.outcomes:
             result = JobResult(self.outcomes.pop(0), token_serial=self.card.token_serial)
+        elif isinstance(job, SignJob):
+            result = await self._sign(job, handed["task"])
         else:
             result = self.card.carry_out(job)
         await self.workstation.report(self.card.report())
         await self.workstation.answer(handed["task"], result)
+
+    async def _sign(self, job: SignJob, task: str) -> JobResult:
+        fetched = await self.workstation.fetch_form(task)
+        form = from_json(IssuedForm, fetched.json())
+        assert hashlib.sha256(whole(form.content)).hexdigest() == job.sha256
+        signed = await (self.sign or self.card.sign)(form, job.signer.cka_id)
+        self.signed.append(signed)
+        answers = [await self.workstation.send_form(task, signed) for _ in range(2)]
+        assert answers[0].status_code == answers[1].status_code, answers
+        if answers[0].is_success:
+            return JobResult(Outcome.DONE, token_serial=self.card.token_serial)
+        detail = answers[0].json()["detail"]
+        return JobResult(Outcome.DOCUMENT_REFUSED, detail, token_serial=self.card.token_serial)
 
 
 @dataclass
