@@ -138,6 +138,10 @@ def make_plan(
     policy: Policy, profiles: Mapping[str, Profile], situation: Situation, selection: Selection
 ) -> Plan:
     """Return what an update would do to the card, with every objection to doing it."""
+    if lost := [e.profile for e in policy.profiles if e.profile not in profiles]:
+        words = "the policy names profiles that do not exist any more"
+        remedy = "an administrator must change the policy"
+        return Plan(lanes=(), objections=(f"{words}: {', '.join(lost)}; {remedy}",))
     lanes = tuple(
         _lane_plan(entry, why, policy, profiles[entry.profile], situation)
         for entry in policy.profiles
