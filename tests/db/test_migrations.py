@@ -1,6 +1,7 @@
 """The tables are made, checked and unmade by migrations alone, on both databases."""
 
 import asyncio
+import re
 
 import pytest
 from alembic import command
@@ -87,9 +88,9 @@ async def executed(engine, *statements):
 
 
 async def test_a_database_without_tables_is_objected_to(empty_engine):
-    assert await database_objections(empty_engine) == [
-        "the database is at revision none, this program needs 0005"
-    ]
+    (objection,) = await database_objections(empty_engine)
+    needed = r"the database is at revision none, this program needs \d{4}"
+    assert re.fullmatch(needed, objection)
 
 
 async def test_processes_that_start_together_upgrade_once(empty_engine):
