@@ -157,14 +157,22 @@ class Bridge:
             listener.cancel()
 
     async def _poll(self, agent_id: str, seconds: float) -> None:
+        found: Task | Exception | None
         try:
-            found: Task | Exception | None = await self._tasks.poll(agent_id, seconds)
-        except (RPCError, Unavailable) as error:
+            found = await self._tasks.poll(agent_id, seconds)
+        except Exception as error:  # else the line would outlive its poll, and nobody be served
             found = error
         listener = await self._listener(self._lines[agent_id])
         del self._lines[agent_id]
         if isinstance(found, Exception):
-            log.info("a poll for agent %s ended: %s", agent_id, type(found).__name__)
+            expected = isinstance(found, RPCError | Unavailable)
+            log.log(
+                logging.INFO if expected else logging.ERROR,
+                "a poll for agent %s ended: %s",
+                agent_id,
+                type(found).__name__,
+                exc_info=None if expected else found,
+            )
             if listener:
                 listener.set_exception(found)
         elif listener:

@@ -32,10 +32,11 @@ class AskCard:
     """Sends one job to one agent."""
 
     @workflow.run
-    async def run(self, agent_id: str, kind: str) -> JobResult:
+    async def run(self, agent_id: str, kind: str, is_job: bool) -> JobResult:
+        job = InspectJob(CardJob("job-1", JobKind.INSPECT, "u", "c", "0123", "v", "4711 apple"))
         return await workflow.execute_activity(
             kind,
-            InspectJob(CardJob("job-1", JobKind.INSPECT, "u", "c", "0123", "v", "4711 apple")),
+            job if is_job else ["no", "job"],
             result_type=JobResult,
             task_queue=f"agent-{agent_id}",
             schedule_to_close_timeout=timedelta(seconds=60),
@@ -50,8 +51,10 @@ async def ask(temporal_env: WorkflowEnvironment) -> AsyncIterator[Any]:
     """Yield what sends a job to an agent."""
     client = temporal_env.client
 
-    async def start(agent_id: str, kind: str = "inspect") -> WorkflowHandle[Any, JobResult]:
-        arguments = [agent_id, kind]
+    async def start(
+        agent_id: str, kind: str = "inspect", *, is_job: bool = True
+    ) -> WorkflowHandle[Any, JobResult]:
+        arguments = [agent_id, kind, is_job]
         return await client.start_workflow(
             AskCard.run, args=arguments, id=new_id(), task_queue=QUEUE
         )
@@ -190,6 +193,20 @@ async def test_a_job_that_no_agent_knows_fails_at_once(holder, enrol, ask):
     with pytest.raises(WorkflowFailureError) as failure:
         await handle.result()
     assert "no agent carries out sign_document jobs" in str(failure.value.cause.__cause__)
+
+
+async def test_a_job_that_cannot_be_read_fails_at_once_and_the_next_is_handed_out(
+    holder, enrol, ask
+):
+    workstation = await enrol(holder)
+    handle = await ask(workstation.agent_id, is_job=False)
+
+    assert (await workstation.poll(wait=2)).status_code == 204
+    with pytest.raises(WorkflowFailureError) as failure:
+        await handle.result()
+    assert "no agent carries out inspect jobs like this" in str(failure.value.cause.__cause__)
+    await ask(workstation.agent_id)
+    assert (await workstation.poll()).status_code == 200
 
 
 async def test_a_newer_poll_of_the_same_agent_ends_the_older_one(holder, enrol, ask, waiting):
