@@ -160,7 +160,8 @@ async def idle(workstation: Workstation) -> None:
     reporting = asyncio.create_task(report())
     try:
         while True:
-            assert (await workstation.poll()).status_code == httpx2.codes.NO_CONTENT
+            answer = await workstation.poll()
+            assert answer.status_code == httpx2.codes.NO_CONTENT, answer.text
     finally:
         reporting.cancel()
 

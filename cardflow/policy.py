@@ -331,7 +331,8 @@ def has_work_at_the_card(state: UpdateState) -> bool:
     """Tell whether a visit would have something to do now."""
     lanes = open_lanes(state)
     if not lanes:
-        return True  # clearing a card, or an update that only removes or registers
+        # Clearing a card, or an update that only removes or registers, never had any.
+        return not state.lanes
     if any(lane.stage is LaneStage.PREPARING for lane in lanes):
         return True
     return all(lane.stage is LaneStage.READY and not lane.attention for lane in lanes)
