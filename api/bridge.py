@@ -165,14 +165,10 @@ class Bridge:
         listener = await self._listener(self._lines[agent_id])
         del self._lines[agent_id]
         if isinstance(found, Exception):
-            expected = isinstance(found, RPCError | Unavailable)
-            log.log(
-                logging.INFO if expected else logging.ERROR,
-                "a poll for agent %s ended: %s",
-                agent_id,
-                type(found).__name__,
-                exc_info=None if expected else found,
-            )
+            # What nobody foresaw is told with where it came from.
+            origin = None if isinstance(found, RPCError | Unavailable) else found
+            words = "a poll for agent %s ended: %s"
+            log.warning(words, agent_id, type(found).__name__, exc_info=origin)
             if listener:
                 listener.set_exception(found)
         elif listener:
