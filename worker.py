@@ -75,7 +75,6 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
             records.publish,
             at_the_ca.submit,
             at_the_ca.poll,
-            at_the_ca.cancel,
             at_the_ca.withdraw,
             at_the_ca.revoke,
             mail.deliver,

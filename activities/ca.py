@@ -68,12 +68,6 @@ class CAActivities:
         return await self._accepted(answer, order.request, request, _now() - since)
 
     @activity.defn
-    async def cancel(self, handle: str) -> None:
-        """The CA works on the request no more, if it can be told so."""
-        if self._ca.capabilities.cancel:
-            await self._ca.cancel(handle)
-
-    @activity.defn
     async def withdraw(self, order: WithdrawOrder) -> None:
         """Nothing comes of the requests: cancelled while the CA has them, revoked if issued."""
         if not self._ca.capabilities.find:

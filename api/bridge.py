@@ -157,14 +157,18 @@ class Bridge:
             listener.cancel()
 
     async def _poll(self, agent_id: str, seconds: float) -> None:
+        found: Task | Exception | None
         try:
-            found: Task | Exception | None = await self._tasks.poll(agent_id, seconds)
-        except (RPCError, Unavailable) as error:
+            found = await self._tasks.poll(agent_id, seconds)
+        except Exception as error:  # else the line would outlive its poll, and nobody be served
             found = error
         listener = await self._listener(self._lines[agent_id])
         del self._lines[agent_id]
         if isinstance(found, Exception):
-            log.info("a poll for agent %s ended: %s", agent_id, type(found).__name__)
+            # What nobody foresaw is told with where it came from.
+            origin = None if isinstance(found, RPCError | Unavailable) else found
+            words = "a poll for agent %s ended: %s"
+            log.warning(words, agent_id, type(found).__name__, exc_info=origin)
             if listener:
                 listener.set_exception(found)
         elif listener:

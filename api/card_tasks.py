@@ -70,7 +70,7 @@ class CardTasks:
             kind = JobKind(response.activity_type.name)
             hints = [JOB_TYPES[kind]]
             (job,) = await client.data_converter.decode(response.input.payloads, hints)
-        except (ValueError, KeyError, Refused) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError, Refused) as error:
             log.warning("a job for agent %s cannot be read: %s", agent_id, error)
             words = f"no agent carries out {response.activity_type.name} jobs like this one"
             await self._fail(agent_id, token, ApplicationError(words, non_retryable=True))

@@ -16,7 +16,12 @@ IMPORT_LIMIT = 5 * 1024 * 1024
 MOST_LINES = 20_000
 MEDIA_TYPE = "text/csv"
 CSV_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
+    "requestBody": {
+        "required": True,
+        "description": f"UTF-8, with a first line that names the columns; at most {MOST_LINES:,} "
+        f"lines and {IMPORT_LIMIT // 2**20} MiB. Larger files are sent in parts.",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
 }
 # What a spreadsheet would run as a formula when somebody opens an export of this data.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -86,7 +91,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
     try:
         for cells in reader:
             if reader.line_num > MOST_LINES:
-                raise invalid("body", f"more than {MOST_LINES} lines", "send the file in parts")
+                raise invalid("body", f"more than {MOST_LINES:,} lines", "send the file in parts")
             if any(cells):
                 yield reader.line_num, cells
     except csv.Error as error:

@@ -86,11 +86,8 @@ def plan_update(
 ) -> Plan:
     """Return what the update would do, with every objection to it, whoever raises it."""
     found = _opening_objections(case, opening)
-    if unknown := [e.profile for e in case.policy.profiles if e.profile not in profiles]:
-        found.append(f"the policy names profiles that do not exist any more: {', '.join(unknown)}")
-        return Plan(lanes=(), objections=tuple(found))
     subject = subject_of(case.holder) if case.holder else Subject("", "", "")
-    names = {e.profile: _dn(subject, profiles[e.profile]) for e in case.policy.profiles}
+    names = {name: _dn(subject, profile) for name, profile in profiles.items()}
     situation = Situation(update_id, case.contents.certificates, names, utc_now())
     plan = make_plan(case.policy, profiles, situation, selection)
     if case.holder:

@@ -170,6 +170,10 @@ def make_plan(
     policy: Policy, profiles: Mapping[str, Profile], situation: Situation, selection: Selection
 ) -> Plan:
     """Return what an update would do to the card, with every objection to doing it."""
+    if lost := [e.profile for e in policy.profiles if e.profile not in profiles]:
+        words = "the policy names profiles that do not exist any more"
+        remedy = "an administrator must change the policy"
+        return Plan(lanes=(), objections=(f"{words}: {', '.join(lost)}; {remedy}",))
     lanes = tuple(
         _lane_plan(entry, why, policy, profiles[entry.profile], situation)
         for entry in policy.profiles
@@ -373,7 +377,8 @@ def has_work_at_the_card(state: UpdateState) -> bool:
     """Tell whether a visit would have something to do now."""
     lanes = open_lanes(state)
     if not lanes:
-        return True  # clearing a card, or an update that only removes or registers
+        # Clearing a card, or an update that only removes or registers, never had any.
+        return not state.lanes
     if any(lane.stage is LaneStage.PREPARING for lane in lanes):
         return True
     return all(lane.stage is LaneStage.READY and not lane.attention for lane in lanes)

@@ -1,7 +1,6 @@
 """Checks of what an agent sends back: pure, so that the workflow itself can judge the proofs."""
 
 import base64
-import binascii
 
 from cardflow.errors import Refused
 from cardflow.jobs import PreparedKey, WriteProof, write_message
@@ -39,7 +38,7 @@ def write_objections(lane: Lane, proof: WriteProof, *, nonce: str, token_serial:
     try:
         read_back = load_certificate(proof.certificate_pem)
         signature = base64.b64decode(proof.signature, validate=True)
-    except (Refused, binascii.Error):
+    except (Refused, ValueError):
         return ["the proof cannot be read"]
     issued = load_certificate(lane.certificate_pem)
     if proof.cka_id != lane.plan.cka_id:

@@ -84,7 +84,11 @@ def add(
 
 @app.command(name="import")
 def import_cards(file: Path, /, *, connection: Connection = HERE) -> None:
-    """Import cards from a CSV file; bad rows are refused by line, the others are taken."""
+    """Import cards from a CSV file; bad rows are refused by line, the others are taken.
+
+    The first line names the columns: token_serial, and any of token_label, manufacturer, model,
+    holder (a login) and policy_name. A card that is known by its serial is changed.
+    """
     import_csv("/cards/import", file, connection)
 
 

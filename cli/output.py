@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from cardflow.errors import Refused
@@ -17,6 +18,8 @@ from cardflow.errors import Refused
 PIPED_WIDTH = 200  # a program, or `less -S`, that reads our tables is not 80 columns wide
 console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 progress_console = Console(stderr=True, highlight=False)
+
+T = TypeVar("T")
 
 WHOLE = ("id", "serial", "serial_number")  # what people copy stays on one line
 INSTANT_LENGTH = len("2026-01-01T00:00:00")
@@ -91,6 +94,11 @@ def working(text: str) -> Iterator[None]:
     """Show that something takes a moment."""
     with progress_console.status(escape(text)):
         yield
+
+
+def in_turn(items: Sequence[T], text: str) -> Iterable[T]:
+    """Yield the items and show how many are done."""
+    return track(items, escape(text), console=progress_console, transient=True)
 
 
 def read_text(path: Path) -> str:

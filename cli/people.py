@@ -10,7 +10,8 @@ from cardflow.errors import Refused
 from cardflow.model import Role
 from cardflow.secret_files import read_secret
 from cli.client import Api
-from cli.output import read_text, say, show_json, show_list, show_record, working
+from cli.csv_parts import parts_of
+from cli.output import in_turn, read_text, say, show_json, show_list, show_record
 from cli.sessions import HERE, Connection
 
 app = App(name="people", help="The register of people: holders, operators, officers, admins.")
@@ -125,6 +126,9 @@ def first_admin(
 def import_people(file: Path, /, *, connection: Connection = HERE) -> None:
     """Import people from a CSV file; bad rows are refused by line, the others are taken.
 
+    The first line names the columns: login and name, and any of given_name, surname, email, upn,
+    sid, organization, language and roles. Who is known by their login is changed.
+
     For example:
 
         cardflow people import staff.csv
@@ -159,10 +163,17 @@ def find_person(api: Api, wanted: str) -> dict[str, Any]:
 
 
 def import_csv(path: str, file: Path, connection: Connection) -> None:
-    """Send a CSV file, show what came of it, and fail if a line was refused."""
-    text = read_text(file)
-    with connection.open() as api, working(f"importing {file}"):
-        answer = api.post_text(path, text, "text/csv")
+    """Send a CSV file in parts, show what came of it, and fail if a line was refused."""
+    parts = parts_of(read_text(file))
+    answer: dict[str, Any] = {"created": 0, "updated": 0, "refused": []}
+    with connection.open() as api:
+        for part in in_turn(parts, f"importing {file}"):
+            done = api.post_text(path, part.text, "text/csv")
+            answer["created"] += done["created"]
+            answer["updated"] += done["updated"]
+            answer["refused"] += [
+                {**one, "line": part.line_of_file(one["line"])} for one in done["refused"]
+            ]
     if connection.json:
         show_json(answer)
     else:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -54,6 +54,7 @@ class FakeRecords:
     events: list[Event] = field(default_factory=list)
     known: dict[str, set[int]] = field(default_factory=dict)
     view: UpdateView | None = None
+    gate: asyncio.Event | None = None  # when set, publications wait for it
 
     @activity.defn
     async def open_update(self, order: OpenOrder) -> Opened:
@@ -64,6 +65,8 @@ class FakeRecords:
     @activity.defn
     async def publish(self, publication: Publication) -> Published:
         """Remember events once each."""
+        if self.gate:
+            await self.gate.wait()
         known = self.known.setdefault(publication.view.update_id, set())
         self.events += [e for e in publication.events if e.number not in known]
         known |= {event.number for event in publication.events}
@@ -112,11 +115,15 @@ class FakeCA:
         self.withdrawn: list[str] = []
         self.down = 0  # how many times to be unavailable
         self.refuse = ""
+        self.odd = False  # answer with certificates that have no dates
+        self.gate: asyncio.Event | None = None  # when set, submissions wait for it
 
     @activity.defn
     async def submit(self, order: SubmitOrder) -> CAAnswer:
         """Take a request."""
         self.submissions.append(order.request_id)
+        if self.gate:
+            await self.gate.wait()
         if self.refuse:
             raise ApplicationError(self.refuse, type="Refused", non_retryable=True)
         if self.down:
@@ -133,6 +140,8 @@ class FakeCA:
     @activity.defn
     async def withdraw(self, order: WithdrawOrder) -> None:
         """Remember what was withdrawn."""
+        if self.refuse:
+            raise ApplicationError(self.refuse, type="Refused", non_retryable=True)
         self.withdrawn += [request.request_id for request in order.requests]
 
     @activity.defn
@@ -147,7 +156,8 @@ class FakeCA:
         if verdict not in (None, "yes"):
             return CAAnswer(AnswerKind.REJECTED, reason=verdict or "")
         if order.request_id not in self.issued:
-            self.issued[order.request_id] = self._sign(order)
+            answer = self._sign(order)
+            self.issued[order.request_id] = replace(answer, not_after=None) if self.odd else answer
         return self.issued[order.request_id]
 
     def _sign(self, order: SubmitOrder) -> CAAnswer:

@@ -1,9 +1,12 @@
 """What goes on after an update has closed: revocations, withdrawals and late mail."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.ca import CAActivities
@@ -23,12 +26,26 @@ class Afterwork:
         options = workflow.ActivityConfig(
             start_to_close_timeout=timedelta(minutes=1), retry_policy=PATIENT
         )
+        failures: list[ActivityError] = []
         if order.withdraw:
-            await workflow.execute_activity_method(
-                CAActivities.withdraw, WithdrawOrder(order.withdraw), **options
-            )
+            with _collecting(failures):
+                await workflow.execute_activity_method(
+                    CAActivities.withdraw, WithdrawOrder(order.withdraw), **options
+                )
         for revocation in order.revoke:
-            await workflow.execute_activity_method(CAActivities.revoke, revocation, **options)
+            with _collecting(failures):
+                await workflow.execute_activity_method(CAActivities.revoke, revocation, **options)
+        if failures:
+            raise failures[0]
+
+
+@contextmanager
+def _collecting(failures: list[ActivityError]) -> Iterator[None]:
+    """Let what failed for good wait until everything else was done."""
+    try:
+        yield
+    except ActivityError as error:
+        failures.append(error)
 
 
 @workflow.defn

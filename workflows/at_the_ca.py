@@ -70,8 +70,12 @@ class LaneAtCA:
 
     @property
     def _lets_go(self) -> bool:
-        closed = self._case.lane(self._name).stage in lifecycle.CLOSED
-        return closed or self._case.draining or self._case.state.ended is not None
+        return self._is_closed or self._case.draining
+
+    @property
+    def _is_closed(self) -> bool:
+        stage = self._case.lane(self._name).stage
+        return stage in lifecycle.CLOSED or self._case.state.ended is not None
 
     async def _ask(self) -> None:
         lane = self._case.lane(self._name)
@@ -88,7 +92,7 @@ class LaneAtCA:
         return self._take(await workflow.execute_activity_method(CAActivities.poll, poll, **BUDGET))
 
     async def _wait_for_turn(self, lane: Lane) -> None:
-        """Wait for a nudge, the CA's floor or our own schedule; the floor holds for nudges too."""
+        """Wait for a nudge, or until the CA's floor and our own schedule let us ask."""
         wait = lane.ca_poll_at - self._case.now if lane.ca_poll_at else POLL_BY_DEFAULT
         try:
             await workflow.wait_condition(
@@ -101,7 +105,7 @@ class LaneAtCA:
 
     def _take(self, answer: CAAnswer) -> None:
         case, name = self._case, self._name
-        if self._lets_go and not case.draining:
+        if self._is_closed:
             return  # the update ended meanwhile; what the CA made of it is withdrawn at the close
         match answer.kind:
             case AnswerKind.PENDING:

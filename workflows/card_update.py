@@ -1,11 +1,13 @@
 """The card update: one workflow per card, the truth about it while it is open."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from dataclasses import replace
@@ -57,6 +59,7 @@ class CardUpdate:
         self._update = update
         self._case = Case(update)
         self._scribe = Scribe(self._case)
+        self._broken: Exception | None = None
         self._lanes = {
             x.plan.lane: LaneAtCA(self._case, x.plan.lane) for x in self._case.state.lanes
         }
@@ -69,12 +72,12 @@ class CardUpdate:
         elif workflow.info().continued_run_id is None:
             # Only a run of ours that continues as new may bring a state along.
             raise ApplicationError("a new update cannot begin with a state", type="Refused")
-        scribe = asyncio.create_task(self._scribe.run())
-        lanes = [asyncio.create_task(lane.run()) for lane in self._lanes.values()]
-        clock = asyncio.create_task(Clock(self._case).run())
+        scribe = asyncio.create_task(self._watched(self._scribe.run))
+        lanes = [asyncio.create_task(self._watched(lane.run)) for lane in self._lanes.values()]
+        clock = asyncio.create_task(self._watched(Clock(self._case).run))
 
         while not self._is_done and not self._is_long:
-            await workflow.wait_condition(
+            await self._until(
                 lambda: self._is_done or self._is_long or self._case.state.visit is not None
             )
             if visit := self._case.state.visit:
@@ -87,13 +90,24 @@ class CardUpdate:
         if self._is_done:
             await self._close()
         self._case.closing = False
-        await workflow.wait_condition(
-            lambda: self._scribe.is_done and workflow.all_handlers_finished()
-        )
+        await self._until(lambda: self._scribe.is_done and workflow.all_handlers_finished())
         scribe.cancel()
         if not self._is_done:
             workflow.continue_as_new(replace(update, resumed=self._case.state))
         return lifecycle.stage_of(self._case.state)
+
+    async def _watched(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Carry out what goes on beside ``run``; it cannot break unnoticed."""
+        try:
+            await part()
+        except Exception as error:
+            self._broken = error
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait; a part that broke fails the workflow's task, which is tried until it is mended."""
+        await workflow.wait_condition(lambda: reached() or self._broken is not None)
+        if self._broken:
+            raise RuntimeError("a part of the update broke") from self._broken
 
     # Beginning and end
 
@@ -136,7 +150,7 @@ class CardUpdate:
 
     async def _let_go(self, lanes: list["asyncio.Task[None]"]) -> None:
         """Return when no lane is asking the CA any more; a try that is running is waited for."""
-        if self._case.state.ended:
+        if self._is_done:
             for lane in lanes:
                 lane.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)
@@ -174,12 +188,13 @@ class CardUpdate:
         )
         if not order.revoke and not order.withdraw:
             return
-        await workflow.start_child_workflow(
-            Afterwork.run,
-            order,
-            id=f"afterwork/{self._update.update_id}",
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-        )
+        with suppress(WorkflowAlreadyStartedError):  # by a run before a reset, and still at work
+            await workflow.start_child_workflow(
+                Afterwork.run,
+                order,
+                id=f"afterwork/{self._update.update_id}",
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            )
 
     def _revocations(self) -> list[RevokeOrder]:
         update, state = self._update, self._case.state

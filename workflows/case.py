@@ -34,7 +34,9 @@ class Case:
     @property
     def may_publish(self) -> bool:
         """Whether there is news and no visit or closing that will soon bring more of it."""
-        return bool(self.unpublished) and self.state.visit is None and not self.closing
+        # A visit that was clicked while we drain begins in the next run only.
+        more_to_come = self.closing or (self.state.visit is not None and not self.draining)
+        return bool(self.unpublished) and not more_to_come
 
     @property
     def now(self) -> datetime:

@@ -1,11 +1,12 @@
 """Publishes what happened: to the register, the audit trail, the mail, and Temporal's own pages."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from activities.orders import MailOrder, Publication
@@ -62,12 +63,13 @@ class Scribe:
             await self._deliver_later(published.unsent, events[-1].number)
 
     async def _deliver_later(self, mails: tuple[str, ...], number: int) -> None:
-        await workflow.start_child_workflow(
-            Delivery.run,
-            MailOrder(mails),
-            id=f"mail/{self._case.update.update_id}/{number}",
-            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-        )
+        with suppress(WorkflowAlreadyStartedError):  # by a run before a reset, and still at work
+            await workflow.start_child_workflow(
+                Delivery.run,
+                MailOrder(mails),
+                id=f"mail/{self._case.update.update_id}/{number}",
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            )
 
     def _show(self, view: UpdateView) -> None:
         """Let the Temporal UI say where the update stands; ids and words only, stored in clear."""

@@ -117,7 +117,7 @@ class AtTheCard:
         hold = self._visit.hold_seconds if self._nobody_is_waited_for else 0
         job = PrepareJob(self._card(JobKind.PREPARE, hold), self._case.state.debts, keys)
         result = await self._send(CardActivities.prepare, job)
-        for lane in lanes:
+        for lane in self._lanes_in(LaneStage.PREPARING):  # unless they ended with the answer
             self._accept_key(lane, result)
         self._finish(result)
         if hold:

@@ -67,7 +67,7 @@ async def _issued(session: AsyncSession, now: Happening) -> None:
     facts = facts_of_certificate(pem)
     lane = await session.get_one(UpdateLane, (now.row.id, now.event.lane))
     lane.certificate_pem = pem
-    if await session.get(Certificate, facts.sha256):
+    if await session.get(Certificate, (facts.sha256, now.row.card_id)):
         return
     certificate = Certificate(
         sha256=facts.sha256,

@@ -113,11 +113,11 @@ class Debt(SQLModel, table=True):
 
 
 class Certificate(SQLModel, table=True):
-    """A certificate that we had issued (managed) or that we only watch (tracked)."""
+    """A certificate on a card, that we had issued (managed) or that we only watch (tracked)."""
 
     __tablename__ = "certificates"
     sha256: str = Field(primary_key=True, max_length=64)
-    card_id: str = Field(foreign_key="cards.id", index=True, max_length=36)
+    card_id: str = Field(primary_key=True, foreign_key="cards.id", index=True, max_length=36)
     kind: str = Field(max_length=20)
     state: str = Field(max_length=20, index=True)  # issued on_card retired revoked
     profile: str = Field(default="", max_length=100)

@@ -18,7 +18,8 @@ async def register(session: AsyncSession, card: Card, update: UpdateInput, at: d
     """Leave the certificates that the plan names as tracked, as the card's inventory has them."""
     wanted = {ref.certificate_sha256 for ref in update.plan.registers}
     for found, facts in _readable(card.inventory):
-        if facts.sha256 in wanted and not await session.get(Certificate, facts.sha256):
+        known = (facts.sha256, card.id)
+        if facts.sha256 in wanted and not await session.get(Certificate, known):
             session.add(_tracked(card.id, update.update_id, found, facts, at))
 
 

@@ -1,6 +1,5 @@
 """A whole installation with the worker as it is built; only the agent is a stand-in."""
 
-import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -27,6 +26,7 @@ from cardflow.sql import sessions_of
 from cardflow.x509 import subject_dn
 from tests import build
 from tests.db.rows import a_card, a_person, store
+from tests.waiting import until
 from workflows.card_update import CardUpdate, workflow_id
 
 
@@ -129,9 +129,4 @@ class Installation:
         await self._until(lambda view: view.stage is stage)
 
     async def _until(self, reached):
-        for _ in range(500):
-            view = await self.handle.query(CardUpdate.view)
-            if reached(view):
-                return view
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"never reached; at {view.stage}: {view.state}")
+        return await until(lambda: self.handle.query(CardUpdate.view), reached, what="the update")

@@ -277,15 +277,7 @@ async def test_a_poll_before_anything_is_on_record_is_repeated_soon(sessions, or
     assert answer.poll_at - datetime.now(UTC) <= timedelta(seconds=5)
 
 
-# Cancelling, withdrawing, revoking
-
-
-@pytest.mark.parametrize(("capabilities", "calls"), [(NO_FIND, [("cancel", "h")]), (POOR, [])])
-async def test_cancelling_tells_the_ca_if_it_can_be_told(sessions, capabilities, calls):
-    ca = ScriptedCA(PENDING, capabilities=capabilities)
-    await Desk(sessions, ca).run("cancel", "h")
-
-    assert ca.calls == calls
+# Withdrawing, revoking
 
 
 async def withdrawn(sessions, order, ca):

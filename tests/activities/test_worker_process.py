@@ -15,6 +15,7 @@ from cardflow.model import new_id
 from cardflow.settings import Settings
 from cli.up import prepare
 from tests.ports import free_ports
+from tests.waiting import PATIENCE, until
 from workflows.afterwork import Delivery
 
 pytestmark = pytest.mark.temporal
@@ -63,14 +64,17 @@ async def metrics_of(settings):
 
 async def test_the_worker_works_serves_metrics_and_ends_in_order_when_told(settings, temporal_env):
     process = await started(settings)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         first = json.loads(await process.stderr.readline())
         await temporal_env.client.execute_workflow(
             Delivery.run, MailOrder(()), id=new_id(), task_queue=settings.temporal_task_queue
         )
         # Counted when the server's answer to the completion is in, a moment after the result.
-        while b"temporal_workflow_completed" not in await metrics_of(settings):
-            pass
+        await until(
+            lambda: metrics_of(settings),
+            lambda metrics: b"temporal_workflow_completed" in metrics,
+            what="a workflow that was counted",
+        )
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
 

@@ -15,6 +15,7 @@ from cardflow.jobs import InspectJob, IssuedForm, JobKind, Outcome, in_pieces, w
 from tests.agent.desk import ref_of
 from tests.agent.door_double import opened_door
 from tests.documents.build import form
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.softhsm
 
@@ -30,7 +31,7 @@ async def agent(*arguments, stdin=""):
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), PATIENCE)
     return process.returncode, output.decode()
 
 
@@ -68,7 +69,7 @@ async def running(state):
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 20)
+                await asyncio.wait_for(process.wait(), PATIENCE)
             except TimeoutError:
                 process.kill()
                 await process.wait()
@@ -149,7 +150,7 @@ async def test_the_agent_and_its_processes_hold_no_listening_socket(desk, door, 
     async with running(state) as process:
         await door.until_reported(lambda tokens: len(tokens) == 1)
         door.offer(desk.prepare_job())
-        await until(lambda: "GETPIN" in desk.person.saw())
+        await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
         family = descendants(process.pid)
         assert len(family) >= 4  # the agent, its inspector, the visit, the pinentry
         assert [listening_sockets(pid) for pid in family] == [[]] * len(family)
@@ -160,11 +161,11 @@ async def test_sigterm_ends_the_agent_and_everything_it_started(desk, door, stat
     desk.person.types("!hang")
     async with running(state) as process:
         door.offer(desk.prepare_job())
-        await until(lambda: "GETPIN" in desk.person.saw())
+        await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
         family = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
-        await until(lambda: not any(is_alive(pid) for pid in family))
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        await until(lambda: not any(is_alive(pid) for pid in family), what="the end of all")
     assert (await door.result()).outcome is Outcome.PIN_CANCELLED
 
 
@@ -227,7 +228,7 @@ async def test_a_wrong_clock_is_learned_and_lived_with(desk, door, state):
 async def test_a_pending_agent_waits_for_its_confirmation(desk, door, state):
     door.standing = "pending"
     async with running(state):
-        await until(lambda: b"pending" in (state / "log").read_bytes())
+        await until(lambda: b"pending" in (state / "log").read_bytes(), what="what it is told")
         assert door.presence is None
         door.standing = "confirmed"
         await door.until_reported(lambda tokens: len(tokens) == 1)
@@ -236,7 +237,7 @@ async def test_a_pending_agent_waits_for_its_confirmation(desk, door, state):
 async def test_a_revoked_agent_ends_and_says_so(desk, door, state):
     door.standing = "revoked"
     async with running(state) as process:
-        assert await asyncio.wait_for(process.wait(), 20) == 1
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 1
     assert b"error: revoked" in (state / "log").read_bytes()
 
 
@@ -245,13 +246,6 @@ async def test_status_tells_who_the_agent_is_and_what_is_in_the_reader(desk, doo
     assert code == 0, output
     assert door.origin in output
     assert desk.token_serial in output
-
-
-async def until(condition):
-    """Wait for something that the processes do by themselves."""
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 (processes set no events)
-            await asyncio.sleep(0.02)
 
 
 def descendants(pid: int) -> list[int]:

@@ -24,6 +24,7 @@ from cardflow.model import Act, Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import client_of, reasons
 from tests.ca.making import OFFICER, TWO_OFFICERS, Home, a_request
+from tests.waiting import PATIENCE
 from workflows.card_update import workflow_id
 
 REQUESTS = "/api/v1/ca/requests"
@@ -381,7 +382,7 @@ async def test_the_cards_update_is_told_that_the_ca_answered(
             Listener.run, id=workflow_id(card_id), task_queue=card_id
         )
         answer = await decide(desk, request)
-        lane = await asyncio.wait_for(handle.result(), 10)
+        lane = await asyncio.wait_for(handle.result(), PATIENCE)
 
     assert answer.status_code == 201
     assert lane == OFFICER

@@ -199,6 +199,18 @@ async def test_a_file_that_cannot_be_read_is_refused_as_a_whole(sign_in, content
     assert reason in reasons(answer)[0]
 
 
+async def test_a_file_with_too_many_lines_is_to_be_sent_in_parts(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+
+    answer = await send_csv(ada, "login,name\n" + "a,A\n" * 20_000)
+
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "body")
+    assert error["reason"] == "more than 20,000 lines"
+    assert error["remedy"] == "send the file in parts"
+    assert (await ada.get(PEOPLE)).json()["items"][0]["login"] == "ada"
+
+
 async def test_a_file_of_another_kind_is_not_taken(sign_in):
     ada = await sign_in("ada", Role.ADMIN)
 

@@ -5,7 +5,7 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of, transaction
 from cli.__main__ import main
 from tests.ports import free_ports
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e
 
@@ -53,12 +54,15 @@ async def started(
 async def answer_of(url: str, **options: object) -> httpx2.Response:
     """Return the first answer; the process needs a moment to start."""
     async with httpx2.AsyncClient(trust_env=False, **options) as client:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    return await client.get(url)
-                except httpx2.ConnectError:
-                    await asyncio.sleep(0.05)
+
+        async def look() -> httpx2.Response | None:
+            with suppress(httpx2.ConnectError):
+                return await client.get(url)
+            return None
+
+        answer = await until(look, what=f"an answer from {url}")
+        assert answer is not None
+        return answer
 
 
 async def test_both_doors_open_and_one_signal_closes_them(settings: Settings):
@@ -68,7 +72,7 @@ async def test_both_doors_open_and_one_signal_closes_them(settings: Settings):
         alive = await answer_of(f"http://127.0.0.1:{people}/healthz")
         foreign = await answer_of(f"https://localhost:{agents}/healthz", verify=trust)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             _out, said = await process.communicate()
 
     assert alive.json() == {"status": "ok"}

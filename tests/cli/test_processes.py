@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from cardflow.errors import Refused, Unavailable
 from cli.processes import ROOT, Program, Supervisor, accepts, locked, refuse_taken_ports
 from tests.ports import free_ports
+from tests.waiting import PATIENCE, until
 
 UNTIL_TOLD = "import signal, sys; print('ready', flush=True); signal.pause()"
 IN_ORDER = """
@@ -29,7 +30,7 @@ while True: signal.pause()
 
 @pytest.fixture
 async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
-    supervisor = Supervisor(tmp_path / "log", patience=10)
+    supervisor = Supervisor(tmp_path / "log", patience=PATIENCE)
     yield supervisor
     await supervisor.stop()
 
@@ -77,7 +78,7 @@ async def test_a_program_that_ends_while_starting_is_told_at_once(
 
     with pytest.raises(Unavailable, match=r"(?s)broken ended while starting.*bad setting"):
         await supervisor.start(program(tmp_path, "broken", "raise SystemExit('bad setting')"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE / 2
 
 
 async def test_a_program_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ async def test_a_program_that_ignores_us_is_killed_in_the_end(
     deaf = "import signal; signal.signal(15, signal.SIG_IGN); print('ready', flush=True)"
     await supervisor.start(program(tmp_path, "deaf", f"{deaf}\nwhile True: signal.pause()"))
 
-    await asyncio.wait_for(supervisor.stop(), 5)
+    await asyncio.wait_for(supervisor.stop(), PATIENCE)
 
 
 async def test_what_a_program_started_is_stopped_with_it(
@@ -113,7 +114,7 @@ open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
 
     await supervisor.stop()
 
-    assert await soon(lambda: not is_running(child))
+    await until(lambda: not is_running(child), what="the end of the child")
 
 
 async def test_programs_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ asyncio.run(main())
 
     assert await parent.wait() == -signal.SIGKILL
     child = int((tmp_path / "pid").read_text())
-    assert await soon(lambda: not is_running(child))
+    await until(lambda: not is_running(child), what="the end of the child")
 
 
 def test_two_installations_do_not_share_a_state_directory(tmp_path: Path) -> None:
@@ -177,12 +178,3 @@ def is_running(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[-1].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-async def soon(claim: Callable[[], bool]) -> bool:
-    """Tell whether the claim becomes true while the kernel tidies up."""
-    for _ in range(100):
-        if claim():
-            return True
-        await asyncio.sleep(0.02)
-    return False

@@ -184,6 +184,17 @@ def test_registering_alone_is_reason_enough_for_an_update():
     assert plan(on_card("logon", 400), foreign("aa"), third_party=("aa",)).objections == ()
 
 
+def test_a_profile_that_does_not_exist_any_more_is_named():
+    policy = build.a_policy(build.an_entry("fax"), build.an_entry("logon"), build.an_entry("telex"))
+    made = plan(policy=policy)
+
+    assert made.lanes == ()
+    assert made.objections == (
+        "the policy names profiles that do not exist any more: fax, telex; "
+        "an administrator must change the policy",
+    )
+
+
 # Policies
 
 

@@ -124,7 +124,7 @@ def test_only_the_holder_continues_and_only_with_the_card_connected():
     ("stages", "expected"),
     [
         ((), True),
-        ((LaneStage.CANCELLED, LaneStage.WRITTEN), True),
+        ((LaneStage.CANCELLED, LaneStage.WRITTEN), False),
         ((LaneStage.PREPARING, LaneStage.AT_CA), True),
         ((LaneStage.READY, LaneStage.READY), True),
         ((LaneStage.READY, LaneStage.CA_REJECTED), True),

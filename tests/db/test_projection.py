@@ -8,6 +8,7 @@ import pytest
 
 from cardflow import lifecycle
 from cardflow.db import audit
+from cardflow.db.register_updates import certificates_of
 from cardflow.db.tables import Card, Certificate, Debt, Document, Update, UpdateLane, WaitingFor
 from cardflow.db.update_record import UpdateRecord
 from cardflow.db.views import event_of, text_of, view_of
@@ -26,7 +27,7 @@ from cardflow.model import (
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate
 from tests import build
-from tests.db.rows import NOW, a_certificate_pem, audit_kinds, found, populate, store, the
+from tests.db.rows import NOW, a_card, a_certificate_pem, audit_kinds, found, populate, store, the
 from tests.db.test_opening import ROOT
 
 POLICY = build.a_policy(build.an_entry("logon", Mode.BOTH, precheck=True), build.an_entry("mail"))
@@ -192,7 +193,8 @@ async def test_a_certificate_whose_writing_was_recorded_first_is_on_the_card(sto
 async def test_a_revoked_certificate_is_never_called_anything_else(story, sessions):
     pem = await issued(story)
     async with transaction(sessions) as session:
-        row = await session.get(Certificate, facts_of_certificate(pem).sha256)
+        key = (facts_of_certificate(pem).sha256, story.update.card_id)
+        row = await session.get(Certificate, key)
         row.state = "revoked"
 
     await story.tell(EventKind.WRITTEN, lane="mail")
@@ -417,11 +419,10 @@ async def test_third_party_certificates_are_tracked_once_the_update_is_complete(
     pems = [a_certificate_pem("Bank"), a_certificate_pem("Club")]
     digests = [facts_of_certificate(pem).sha256 for pem in pems]
     update = build.an_update(POLICY, opened_at=NOW)
-    plan = replace(update.plan, registers=(ObjectRef("01", certificate_sha256=digests[0]),))
     seen = [FoundCertificate("01", "", pem, True) for pem in (*pems, "not a certificate")]
     story = await a_story(
         sessions,
-        build.signed(replace(update, plan=plan)),
+        registering(update, digests[0]),
         inventory=text_of(Inventory(certificates=tuple(seen))),
     )
     await ended(story, Stage.COMPLETED)
@@ -430,6 +431,34 @@ async def test_third_party_certificates_are_tracked_once_the_update_is_complete(
     row = await the(sessions, Certificate)
     assert (row.sha256, row.kind, row.state) == (digests[0], "tracked", "on_card")
     assert (row.subject, row.not_after) == ("CN=Bank", NOW + timedelta(days=365))
+
+
+async def test_one_certificate_on_two_cards_is_tracked_on_each(sessions):
+    pem = a_certificate_pem("Bank")
+    digest = facts_of_certificate(pem).sha256
+    first = registering(build.an_update(POLICY, opened_at=NOW), digest)
+    other = build.an_update(POLICY, opened_at=NOW)
+    second = registering(replace(other, token_serial="SN-2"), digest)
+    inventory = text_of(Inventory(certificates=(FoundCertificate("01", "", pem, True),)))
+    story = await a_story(sessions, first, inventory=inventory)
+    await store(sessions, a_card(second, inventory=inventory))
+    await story.record.open(second, f"card-update/{second.card_id}")
+    for told in (story, Story(story.record, second)):
+        await ended(told, Stage.COMPLETED)
+
+    rows = await found(sessions, Certificate)
+    assert {(row.card_id, row.sha256) for row in rows} == {
+        (first.card_id, digest),
+        (second.card_id, digest),
+    }
+    async with transaction(sessions) as session:
+        known = await certificates_of(session, second.card_id)
+    assert known[digest].card_id == second.card_id
+
+
+def registering(update, digest):
+    plan = replace(update.plan, registers=(ObjectRef("01", certificate_sha256=digest),))
+    return build.signed(replace(update, plan=plan))
 
 
 async def test_nothing_is_tracked_when_the_card_was_never_seen(story, sessions):

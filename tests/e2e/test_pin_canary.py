@@ -16,6 +16,7 @@ from cardflow.settings import load_settings
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import is_ready, server_command
 from cli.processes import ROOT
+from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("canary")]
 
@@ -96,9 +97,7 @@ async def _temporal(state: Path) -> AsyncIterator[None]:
     command = server_command(settings, state / "temporal.db")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
     try:
-        async with asyncio.timeout(30):
-            while not await is_ready(settings):  # noqa: ASYNC110 a server tells by answering
-                await asyncio.sleep(0.05)
+        await until(lambda: is_ready(settings), what="a server that is ready")
         yield
     finally:
         process.terminate()

@@ -16,9 +16,10 @@ from cardflow.settings import Settings, load_settings, setting_name
 from cli.processes import ROOT, accepts
 from cli.up import prepare
 from tests.ports import free_ports
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e
-START_SECONDS, STOP_SECONDS = 40, 10
+START_SECONDS, STOP_SECONDS = 120, 30
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ async def up(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
 async def end(process: asyncio.subprocess.Process, number: signal.Signals) -> tuple[int, float]:
     began = time.monotonic()
     process.send_signal(number)
-    return await asyncio.wait_for(process.wait(), 20), time.monotonic() - began
+    return await asyncio.wait_for(process.wait(), PATIENCE), time.monotonic() - began
 
 
 def programs(settings: Settings) -> dict[str, int]:
@@ -85,14 +86,6 @@ def programs(settings: Settings) -> dict[str, int]:
         if str(settings.state_dir) in f"{command}{surroundings.decode(errors='replace')}":
             found[command] = int(directory.name)
     return found
-
-
-async def soon_nothing_runs(settings: Settings) -> bool:
-    for _ in range(200):
-        if not programs(settings):
-            return True
-        await asyncio.sleep(0.05)
-    return False
 
 
 async def test_everything_answers_once_and_a_signal_ends_it_in_order(settings: Settings) -> None:
@@ -121,7 +114,7 @@ async def test_it_starts_again_on_the_same_state_and_ends_when_a_program_dies(
         (worker,) = (pid for name, pid in programs(settings).items() if "worker.py" in name)
         os.kill(worker, signal.SIGKILL)
         assert process.stderr is not None
-        said = (await asyncio.wait_for(process.stderr.read(), 20)).decode()
+        said = (await asyncio.wait_for(process.stderr.read(), PATIENCE)).decode()
         code = await process.wait()
 
     assert settings.codec_key_file.read_bytes() == secrets
@@ -135,7 +128,7 @@ async def test_nothing_stays_behind_when_it_is_killed(settings: Settings) -> Non
         process.kill()
         await process.wait()
 
-        assert await soon_nothing_runs(settings)
+        await until(lambda: not programs(settings), what="the end of all programs")
 
 
 async def refused(settings: Settings) -> tuple[int | None, str]:

@@ -1,6 +1,5 @@
 """The Temporal server of the demo: its file, its namespace, and what is said when it is absent."""
 
-import asyncio
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from cardflow.settings import Settings
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import find_program, is_ready, server_command
 from tests.ports import free_ports
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -37,9 +37,7 @@ def serving(settings: Settings) -> Iterator[None]:
 
 
 async def until_ready(settings: Settings) -> None:
-    async with asyncio.timeout(20):
-        while not await is_ready(settings):  # noqa: ASYNC110 another process becomes ready
-            await asyncio.sleep(0.05)
+    await until(lambda: is_ready(settings), what="a server that is ready")
 
 
 @pytest.mark.temporal

@@ -37,6 +37,7 @@ from cardflow.model import (
 )
 from tests.build import AGENT, an_update, continuing, deciding, handing_in, signer, signing
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
+from tests.waiting import until
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate, workflow_id
 from workflows.runner import runner
@@ -150,12 +151,10 @@ class World:
 
     async def until(self, reached: Any) -> UpdateView:
         """Return the first view that satisfies the condition."""
-        for _ in range(400):
-            view = await self.view()
-            if reached(view):
-                return view
-            await self.env.sleep(timedelta(milliseconds=20))
-        raise AssertionError(f"never reached; at {view.stage}: {view.state}")
+        return await until(self.view, reached, what="the update", pause=self._let_time_pass)
+
+    async def _let_time_pass(self) -> None:
+        await self.env.sleep(timedelta(milliseconds=20))
 
     async def until_failed(self, why: str) -> None:
         """Return when the workflow failed for the reason."""
@@ -165,14 +164,14 @@ class World:
 
     async def until_new_run(self, run_id: str | None) -> None:
         """Return when the workflow goes on in another run."""
-        for _ in range(200):
-            described = await self.client.get_workflow_handle(self.handle.id).describe()
-            if described.run_id != run_id:
-                handle = self.client.get_workflow_handle_for(CardUpdate.run, self.handle.id)
-                self.handle = handle
-                return
-            await self.env.sleep(timedelta(milliseconds=50))
-        raise AssertionError("the workflow did not continue as new")
+        newest = self.client.get_workflow_handle(self.handle.id)
+        await until(
+            newest.describe,
+            lambda described: described.run_id != run_id,
+            what="another run",
+            pause=self._let_time_pass,
+        )
+        self.handle = self.client.get_workflow_handle_for(CardUpdate.run, self.handle.id)
 
     async def until_lane(self, lane: str, stage: LaneStage) -> UpdateView:
         """Return the first view in which the lane stands at ``stage``."""

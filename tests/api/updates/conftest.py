@@ -32,6 +32,7 @@ from cli.up import prepare
 from tests.activities.conftest import Catcher, running
 from tests.api.conftest import SignIn
 from tests.api.workstation import SoftCard, Workstation
+from tests.waiting import until
 from worker import build_ca, build_worker
 
 API = "/api/v1"
@@ -189,12 +190,7 @@ class Office:
         self, update_id: str, reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         """Return the first look at the update that satisfies the condition."""
-        for _ in range(400):
-            seen = await self.update(update_id)
-            if reached(seen):
-                return seen
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"never reached: {seen}")
+        return await until(lambda: self.update(update_id), reached, what=f"update {update_id}")
 
     async def until_stage(self, update_id: str, stage: str) -> dict[str, Any]:
         """Return the update at the stage."""

@@ -1,6 +1,7 @@
 """Every no that a person can meet on the way, in words that say what is wrong."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,6 +25,7 @@ from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API, a_certificate
 from tests.api.workstation import SoftCard
+from tests.waiting import until
 from worker import build_ca, build_worker
 from workflows.card_update import CardUpdate, workflow_id
 
@@ -140,6 +142,17 @@ async def test_what_changed_since_it_was_shown_is_not_done(office):
     assert reasons(answer) == [
         "what would be done has changed since it was shown; look at it again"
     ]
+
+
+async def test_a_policy_whose_profile_is_gone_plans_nothing_and_says_so(office):
+    await office.policy("tls-client none", "telex none")
+
+    shown = (await office.plan())["plan"]
+    answer = await office.open()
+
+    assert (answer.status_code, shown["lanes"]) == (409, [])
+    assert reasons(answer) == shown["objections"]
+    assert "the policy names profiles that do not exist any more: telex" in reasons(answer)[0]
 
 
 async def test_a_preview_does_not_change_by_being_looked_at(office):
@@ -478,15 +491,13 @@ async def a_wish(office) -> Wish:
 
 
 async def until_started(office) -> None:
-    client = await office.state.temporal.client()
-    for _ in range(200):
-        try:
-            await client.get_workflow_handle(workflow_id(office.card_id)).describe()
-        except RPCError:
-            await asyncio.sleep(0.02)
-        else:
-            return
-    raise AssertionError("the workflow was never started")
+    handle = (await office.state.temporal.client()).get_workflow_handle(workflow_id(office.card_id))
+
+    async def described():
+        with suppress(RPCError):
+            return await handle.describe()
+
+    await until(described, what="a workflow that was started")
 
 
 def cancelling(office, update_id, *, key) -> Action:

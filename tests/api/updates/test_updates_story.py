@@ -1,12 +1,11 @@
 """Whole updates through the API: what people see and do, from the plan to the certificate."""
 
-import asyncio
-
 import pytest
 
 from cardflow.jobs import Outcome
 from cardflow.model import Role
 from tests.api.updates.conftest import API, a_certificate
+from tests.waiting import until
 
 pytestmark = pytest.mark.temporal
 
@@ -237,19 +236,20 @@ async def contents_of(office):
 
 async def until_mailed(office, update_id, kind):
     """Return the holder's mails once one of this kind is among them."""
-    for _ in range(200):
-        mails = (await office.holder.get(f"{API}/updates/{update_id}/mails")).json()["items"]
-        if kind in {mail["kind"] for mail in mails}:
-            return mails
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"no mail {kind}")
+
+    async def mails():
+        return (await office.holder.get(f"{API}/updates/{update_id}/mails")).json()["items"]
+
+    return await until(
+        mails, lambda mails: kind in {mail["kind"] for mail in mails}, what=f"a mail {kind}"
+    )
 
 
 async def until_listed(who, update_id, what="work"):
     """Return the update's entry of a list, which follows what happens within milliseconds."""
-    for _ in range(200):
-        for found in (await who.get(f"{API}/{what}")).json()["items"]:
-            if found["update_id"] == update_id:
-                return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"nothing came to {what}")
+
+    async def entry():
+        items = (await who.get(f"{API}/{what}")).json()["items"]
+        return next((item for item in items if item["update_id"] == update_id), None)
+
+    return await until(entry, what=f"the update in {what}")
