@@ -19,7 +19,7 @@ REASON = "The signature is missing."
 async def seat(office: Office, sit_down: SitDown) -> Seat:
     """Return the holder before a browser."""
     seat = await sit_down(office.holder)
-    seat.page.set_default_timeout(15_000)
+    seat.page.set_default_timeout(30_000)
     return seat
 
 
