@@ -152,6 +152,25 @@ async def test_both_forms_and_an_officer_and_a_document_taken_back(office, seat,
     await seat.sees("The card is up to date.")
 
 
+async def test_a_form_is_signed_with_the_card_instead_of_on_paper(office, seat):
+    await office.until_stage(await office.opened(), "completed")
+    await office.policy('smime-signing F certificate_form_signature="either"')
+    update_id = await start(seat)
+    await seat.sees("The signed certificate form is awaited.")
+    office.desk.pin.clear()
+
+    await seat.click("Sign with the card")
+    await seat.sees("The form is signed with your key on the card:")
+    await seat.sees((await office.update(update_id))["visit"]["code"])
+    await look(seat)
+    office.desk.pin.set()
+    await seat.sees("Signed electronically by Holly; nothing speaks against it.")
+    await look(seat)
+    await office.decide(update_id, "approve")
+    await seat.click("Continue card update operation")
+    await seat.sees("The card is up to date.")
+
+
 async def test_after_the_cas_no_the_card_is_cleared_and_the_update_restarted(
     office, seat, let_in, tmp_path
 ):
