@@ -7,11 +7,7 @@ from zoneinfo import available_timezones
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from api.account import (
-    end_other_sign_ins,
-    end_sign_in,
-    show_sign_ins,
-)
+from api.account import end_other_sign_ins, end_sign_in, show_sign_ins
 from api.agent_admin import (
     AgentOut,
     CodeIn,
@@ -27,7 +23,7 @@ from api.paging import Page, Paging
 from api.problems import NOT_DONE, invalid
 from api.routing import GuardedRoute, Transaction
 from api.session import MePatch, change_me, show_me
-from api.shapes import Id
+from api.shapes import Id, MailDigest
 from api.state import AppSettings, Everything, State
 from api.web.forms import shown_again
 from api.web.live import version_of
@@ -63,20 +59,29 @@ async def change_account(
     state: Everything,
     language: Word = "",
     time_zone: Word = "",
+    mail_digest: Annotated[MailDigest | None, Form()] = None,
 ) -> Response:
-    """Change one's own language and time zone."""
+    """Change one's own language and time zone, and how often mail comes."""
     try:
-        if language not in languages():
-            raise invalid("language", "these pages do not speak it")
+        changes = _settings(language, time_zone, mail_digest)
         async with transaction(state.sessions) as session:
-            await change_me(MePatch(language=language, time_zone=time_zone), caller, session)
+            await change_me(changes, caller, session)
     except NOT_DONE as error:
-        again = shown_again(error, "", language=language, time_zone=time_zone)
+        typed = {"language": language, "time_zone": time_zone, "mail_digest": mail_digest}
+        again = shown_again(error, "", **typed)
         return await _account(request, caller, state, **again)
     # The answer speaks the new language already.
     request.state.caller = replace(caller, language=language, time_zone=time_zone)
     request.state.tongue = None
     return go(request, HERE, N_("Your settings are kept."))
+
+
+def _settings(language: str, time_zone: str, mail_digest: MailDigest | None) -> MePatch:
+    if language not in languages():
+        raise invalid("language", "these pages do not speak it")
+    if time_zone and time_zone not in available_timezones():
+        raise invalid("time_zone", "there is no such time zone")
+    return MePatch(language=language, time_zone=time_zone, mail_digest=mail_digest)
 
 
 @router.post("/account/sessions/{sign_in_id}/end", name="end_sign_in_form")

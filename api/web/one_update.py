@@ -20,6 +20,7 @@ from api.documents import (
 from api.problems import NOT_DONE, Problem, invalid
 from api.routing import GuardedRoute
 from api.shapes import Id
+from api.signatures import SignatureIn, sign_document
 from api.state import Everything, State
 from api.update_shapes import UpdateOut
 from api.updates import (
@@ -181,6 +182,31 @@ async def hand_in_form(
         again = shown_again(error, key, note=note, means=means or "", lane=lane)
         return await update_shown(request, caller, state, update_id, **again)
     return go(request, f"/updates/{update_id}", done.message)
+
+
+@router.post("/updates/{update_id}/lanes/{lane}/signature", name="sign_form")
+async def sign_form(
+    *,
+    request: Request,
+    update_id: Id,
+    lane: LaneName,
+    caller: Continuer,
+    state: Everything,
+    key: FormKey = "",
+) -> Response:
+    """Start a visit in which the card signs the form; the page then shows its code."""
+    try:
+        await sign_document(
+            update_id=update_id,
+            lane=lane,
+            body=SignatureIn(),
+            caller=caller,
+            state=state,
+            key=key or None,
+        )
+    except NOT_DONE as error:
+        return await update_shown(request, caller, state, update_id, **shown_again(error, key))
+    return go(request, f"/updates/{update_id}")
 
 
 @router.post(

@@ -46,6 +46,7 @@ WORDS = {
     "post": N_("By post"),
     "mail": N_("By e-mail"),
     "in_person": N_("In person"),
+    "electronic": N_("Signed with the card"),
     "issued": N_("Issued"),
     "checking": N_("Under check"),
     "accepted": N_("Accepted"),

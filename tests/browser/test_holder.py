@@ -19,7 +19,7 @@ REASON = "The signature is missing."
 async def seat(office: Office, sit_down: SitDown) -> Seat:
     """Return the holder before a browser."""
     seat = await sit_down(office.holder)
-    seat.page.set_default_timeout(15_000)
+    seat.page.set_default_timeout(30_000)
     return seat
 
 
@@ -147,6 +147,25 @@ async def test_both_forms_and_an_officer_and_a_document_taken_back(office, seat,
     await seat.sees("the document was taken back")
     await hand_in(seat, tmp_path, "Print the certificate form")
     await seat.sees("the check of the certificate form")
+    await office.decide(update_id, "approve")
+    await seat.click("Continue card update operation")
+    await seat.sees("The card is up to date.")
+
+
+async def test_a_form_is_signed_with_the_card_instead_of_on_paper(office, seat):
+    await office.until_stage(await office.opened(), "completed")
+    await office.policy('smime-signing F certificate_form_signature="either"')
+    update_id = await start(seat)
+    await seat.sees("The signed certificate form is awaited.")
+    office.desk.pin.clear()
+
+    await seat.click("Sign with the card")
+    await seat.sees("The form is signed with your key on the card:")
+    await seat.sees((await office.update(update_id))["visit"]["code"])
+    await look(seat)
+    office.desk.pin.set()
+    await seat.sees("Signed electronically by Holly; nothing speaks against it.")
+    await look(seat)
     await office.decide(update_id, "approve")
     await seat.click("Continue card update operation")
     await seat.sees("The card is up to date.")

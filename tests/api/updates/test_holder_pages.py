@@ -186,3 +186,33 @@ async def test_all_of_the_core_that_a_holder_reads_is_german_too(office):
     assert "der unterschriebene Zertifikatsantrag" in shown
     assert "noch nicht auf der Karte" in shown
     assert not re.search(r"\b(the|and|is|awaited)\b", shown), shown
+
+
+async def test_the_list_of_agents_can_be_narrowed_to_one_person(office, let_in):
+    admin = await let_in("ada", Role.ADMIN)
+
+    for who, number in ((office.holder, 1), (office.operator, 0)):
+        params = {"person": who.headers["X-Person"]}
+        listed = (await admin.get(f"{API}/agents", params=params)).json()["items"]
+        assert len(listed) == number
+
+
+async def test_operators_choose_how_often_they_hear_of_documents(office):
+    fields = {"language": "en", "time_zone": "Europe/Berlin", "mail_digest": "daily"}
+
+    assert "Mails about documents to check" in await page(office.operator, "/account")
+    assert "Mails about documents to check" not in await page(office.holder, "/account")
+    await send(office.operator, "/account", **fields)
+    me = (await office.operator.get(f"{API}/me")).json()
+
+    assert {name: me[name] for name in fields} == fields
+
+
+async def test_settings_that_do_not_exist_are_refused_and_nothing_is_kept(office):
+    for name, value, reason in (
+        ("time_zone", "Europe/Nowhere", "there is no such time zone"),
+        ("language", "xx", "these pages do not speak it"),
+    ):
+        fields = {"language": "en", "time_zone": "UTC", name: value}
+        assert reason in await send(office.holder, "/account", 422, **fields)
+    assert (await office.holder.get(f"{API}/me")).json()["time_zone"] == ""
