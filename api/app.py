@@ -20,8 +20,10 @@ from api import (
     cards,
     certificates,
     contents,
+    document_pages,
     documents,
     evidence,
+    form_mailing,
     health,
     mail_log,
     mails,
@@ -41,7 +43,18 @@ from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from api.web import account as account_pages
-from api.web import entrance, errors, live, my_cards, one_update, updating
+from api.web import (
+    desk,
+    entrance,
+    errors,
+    holders,
+    live,
+    my_cards,
+    one_update,
+    papers,
+    register,
+    updating,
+)
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
@@ -51,8 +64,12 @@ PEOPLES = (
     mails,  # before policies, whose versions its address looks like
     policies, ca,
     certificates, agent_admin, audit, mail_log, evidence, signatures,
+    document_pages, form_mailing,
 )  # fmt: skip
-PAGES = (entrance, live, account_pages, my_cards, updating, one_update)
+PAGES = (
+    entrance, live, account_pages, my_cards, updating, one_update,
+    desk, papers, register, holders,
+)  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 

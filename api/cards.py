@@ -1,7 +1,7 @@
 """The register of cards: which there are, whose they are, and what they must carry."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -24,10 +24,14 @@ from cardflow.db.register_cards import (
     policy_exists,
 )
 from cardflow.db.register_identity import find_person, person_by_login
+from cardflow.db.register_policies import list_newest
 from cardflow.db.tables import Card
 from cardflow.decisions import utc_now
 from cardflow.model import CardState, new_id
+from cardflow.policy_toml import stored_policy
 from cardflow.x509 import sha256_of
+
+ABOUT = "In serial or label, or the holder's name or login."
 
 router = APIRouter(prefix="/cards", tags=["cards"], route_class=OnceRoute)
 
@@ -90,7 +94,9 @@ class Wanted:
 
     holder: Annotated[str, Query(max_length=36)] = ""
     state: CardState | None = None
-    search: Annotated[str, Query(max_length=100, description="In serial or label.")] = ""
+    policy: Annotated[str, Query(max_length=100)] = ""
+    due: Annotated[bool, Query(description="Only those whose update is due.")] = False
+    search: Annotated[str, Query(max_length=100, description=ABOUT)] = ""
 
 
 @router.get("", operation_id="list_cards", responses=problems())
@@ -110,9 +116,22 @@ async def show_cards(
         limit=paging.limit + 1,
         holder_id=caller.id if only_own else wanted.holder,
         state=wanted.state or "",
+        policy_name=wanted.policy,
+        ending_by=await _ending_by(session) if wanted.due else None,
         search=wanted.search,
     )
     return page("cards", rows, paging, lambda row: row.id, CardOut.model_validate)
+
+
+async def _ending_by(session: AsyncSession) -> dict[str, datetime]:
+    """Return by policy until when a certificate must be good, or else be renewed now."""
+    now, found, after = utc_now(), {}, ""
+    while rows := await list_newest(session, after=after, limit=200):
+        for row in rows:
+            days = stored_policy(row.document, row.version).renew_before_days
+            found[row.name] = now + timedelta(days=days)
+        after = rows[-1].name
+    return found
 
 
 @router.post("", status_code=201, operation_id="add_card", responses=problems(409, 413))

@@ -205,6 +205,12 @@ async def show_content(
     document_id: Id, caller: Reader, session: Reading, state: Everything
 ) -> Response:
     """Return a document exactly as it came in, for saving."""
+    document = await visible_document(session, caller, document_id)
+    return _download(document, await content_of(state, document))
+
+
+async def visible_document(session: AsyncSession, caller: Caller, document_id: str) -> Document:
+    """Return the document if the caller may look at it, else raise Problem 404."""
     document = await find_document(session, document_id)
     row = await find_update(session, document.update_id) if document else None
     if document is None or row is None:
@@ -212,13 +218,19 @@ async def show_content(
     authorize(caller, Permission.SEE_DOCUMENTS, row)
     if not _is_shown(caller, row, document):
         raise not_found("document")
+    return document
+
+
+async def content_of(state: State, document: Document) -> bytes:
+    """Return the document's bytes, or raise Problem 503 when they are not what they were."""
     try:
-        return _download(document, await state.store.get(document.sha256))
+        return await state.store.get(document.sha256)
     except Damaged as error:
         raise Problem(503, str(error), slug="document-damaged") from error
 
 
 async def looked_at(state: State, caller: Caller, update_id: str, needed: Permission) -> Looked:
+    """Return the update as of now if the caller may do this to it, else raise Problem."""
     async with transaction(state.reads) as session:
         row = await find_update(session, update_id)
     if row is None:
@@ -236,6 +248,7 @@ async def _visible(session: AsyncSession, caller: Caller, update_id: str) -> Upd
 
 
 def lane_in(looked: Looked, name: str) -> Lane:
+    """Return the update's lane of this name, or raise Problem 404."""
     try:
         return lane_of(looked.view.state, name)
     except KeyError:

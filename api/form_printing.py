@@ -21,6 +21,7 @@ from cardflow.documents.forms import (
     render_request_form,
     signature_box,
 )
+from cardflow.documents.pictures import pages_of
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.texts import TEXTS
 from cardflow.jobs import SignatureBox
@@ -110,7 +111,7 @@ async def _print(
         size=stored.size,
         media_type=PDF,
         file_name=_file_name(lane, kind, language),
-        findings=json.dumps({"signature_box": to_json(box)}),
+        findings=json.dumps({"pages": pages_of(content), "signature_box": to_json(box)}),
         created_at=utc_now(),
     )
     try:

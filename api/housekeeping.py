@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 async def keep_house(state: State) -> None:
-    """Forget ended sign-ins and old answers, now and again, until cancelled."""
+    """Forget ended sign-ins, ended claims and old answers, now and again, until cancelled."""
     while True:
         try:
             await forget(state)

@@ -1,5 +1,6 @@
 """The register of people: who holds cards, checks, decides, administers and audits."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -18,9 +19,10 @@ from api.csv_import import (
     read_table,
 )
 from api.paging import Page, Paging, page
-from api.problems import not_found, problems, refused
+from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
 from api.shapes import Email, Id, In, Language, Line, Login, MailDigest, Name, PersonOut, TimeZone
+from api.update_shapes import MailOut
 from cardflow.db import audit
 from cardflow.db.register_identity import (
     close_sessions_of,
@@ -28,6 +30,7 @@ from cardflow.db.register_identity import (
     list_people,
     person_by_login,
 )
+from cardflow.db.register_updates import mails_to
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
@@ -104,6 +107,29 @@ async def add_person(body: PersonIn, caller: Admin, session: Transaction) -> Per
 async def show_person(person_id: Id, _caller: Reader, session: Reading) -> PersonOut:
     """Return a person."""
     return PersonOut.model_validate(await _person(session, person_id))
+
+
+@router.get("/{person_id}/mails", operation_id="list_mails_to_person", responses=problems(404))
+async def show_mails_to(
+    person_id: Id, _caller: Reader, session: Reading, paging: Annotated[Paging, Depends()]
+) -> Page[MailOut]:
+    """List the mails to a person and what became of them, the newest first."""
+    person, name = await _person(session, person_id), f"mails {person_id}"
+    before = _position(paging.after(name))
+    rows = await mails_to(session, person.id, before=before, limit=paging.limit + 1)
+    return page(
+        name, rows, paging, lambda m: f"{m.created_at.isoformat()} {m.id}", MailOut.model_validate
+    )
+
+
+def _position(key: str) -> tuple[datetime, str] | None:
+    if not key:
+        return None
+    at, _, mail_id = key.partition(" ")
+    try:
+        return datetime.fromisoformat(at), mail_id
+    except ValueError:
+        raise invalid("cursor", "it is not one that this list gave") from None
 
 
 @router.patch("/{person_id}", operation_id="change_person", responses=problems(404, 409, 413))

@@ -9,6 +9,7 @@ from cardflow.model import (
     DocumentKind,
     Kind,
     LaneStage,
+    MailKind,
     Means,
     ObjectRef,
     Party,
@@ -141,6 +142,7 @@ class UpdateOut(UpdateLine):
     started_by: PersonRef
     contact: str
     document_exchange: str
+    rejection_reasons: list[str]
     last_visit: str
     visit: VisitOut | None
     lanes: list[LaneOut]
@@ -157,3 +159,20 @@ class OpenedOut(Out):
     message: str
     update: UpdateOut
     visit: VisitOut | None
+
+
+class MailOut(Out):
+    """A mail about an update."""
+
+    id: str
+    update_id: str
+    kind: MailKind
+    person_id: str
+    address: str
+    subject: str
+    message_id: str
+    state: str  # queued sent failed folded
+    error: str
+    digest_id: str  # the digest that told of it, when it was folded
+    created_at: datetime
+    sent_at: datetime | None

@@ -122,6 +122,7 @@ async def shown_update(
         started_by=_person(looked.update.started_by, names),
         contact=looked.update.policy.contact,
         document_exchange=looked.update.policy.document_exchange,
+        rejection_reasons=list(looked.update.policy.rejection_reasons),
         last_visit=looked.view.state.last_visit,
         visit=await _visit(session, caller, looked),
         lanes=[

@@ -16,7 +16,7 @@ from api.problems import not_found, problems
 from api.routing import GuardedRoute, Reading
 from api.shapes import Id, In, Out, Reason
 from api.state import Everything, State
-from api.update_shapes import PersonRef, UpdateLine, UpdateOut, VisitOut
+from api.update_shapes import MailOut, PersonRef, UpdateLine, UpdateOut, VisitOut
 from api.update_views import shown_line, shown_update, visible_update
 from api.visits import new_visit
 from cardflow.db.register_updates import (
@@ -30,7 +30,7 @@ from cardflow.db.register_updates import (
 from cardflow.db.tables import AuditEntry, Mail, Update
 from cardflow.db.views import input_of
 from cardflow.decisions import MAX_TOKEN, utc_now
-from cardflow.model import Act, Action, MailKind, Stage, Verdict
+from cardflow.model import Act, Action, Stage, Verdict
 from cardflow.sql import transaction
 
 router = APIRouter(prefix="/updates", tags=["updates"], route_class=GuardedRoute)
@@ -43,6 +43,7 @@ Service = Annotated[Caller, Depends(may(Permission.SEND_ACTIONS))]
 Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT))]
 LaneName = Annotated[str, StringConstraints(max_length=64, pattern="^[a-z0-9-]+$")]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+ABOUT = "In the holder's name or login, or the card's serial or label."
 # Bulky, or of use to machines only; the evidence keeps them.
 NOT_TOLD = ("csr_pem", "certificate_pem", "signature", "nonce")
 
@@ -97,22 +98,6 @@ class HappenedOut(Out):
     facts: dict[str, Any]
 
 
-class MailOut(Out):
-    """A mail about an update."""
-
-    id: str
-    kind: MailKind
-    person_id: str
-    address: str
-    subject: str
-    message_id: str
-    state: str  # queued sent failed folded
-    error: str
-    digest_id: str  # the digest that told of it, when it was folded
-    created_at: datetime
-    sent_at: datetime | None
-
-
 @router.get("", operation_id="list_updates", responses=problems())
 async def show_updates(
     *,
@@ -122,6 +107,8 @@ async def show_updates(
     stage: Stage | None = None,
     card: Annotated[str, Query(max_length=36)] = "",
     holder: Annotated[str, Query(max_length=36)] = "",
+    policy: Annotated[str, Query(max_length=100)] = "",
+    search: Annotated[str, Query(max_length=100, description=ABOUT)] = "",
     open: bool | None = None,
 ) -> Page[UpdateLine]:
     """List updates, the newest first; a holder sees their own."""
@@ -129,7 +116,7 @@ async def show_updates(
         if holder not in ("", caller.id):
             return Page(items=[])
         holder = caller.id
-    wanted = Wanted(stage=stage or "", card_id=card, holder_id=holder, open=open)
+    wanted = Wanted(stage or "", card, holder, policy, search, open)
     before = paging.after("updates")
     rows = await list_updates(session, wanted, before=before, limit=paging.limit + 1)
     names = await names_of(session, {row.holder_id for row in rows})

@@ -265,7 +265,8 @@ def withdrawn(state: UpdateState, action: Action) -> UpdateState:
 
 def decided(state: UpdateState, action: Action) -> UpdateState:
     """An operator's word counts; a rejection sends the lane back, enough approvals move it on."""
-    words = f"{action.actor} decided {action.verdict} at {action.at:%Y-%m-%d %H:%M} UTC"
+    done = "approved" if action.verdict is Verdict.APPROVE else "rejected"
+    words = f"{action.actor} {done} it on {action.at:%Y-%m-%d %H:%M} UTC"
 
     def change(lane: Lane) -> Lane:
         if action.verdict is Verdict.REJECT:

@@ -203,6 +203,7 @@ class Policy:
     revoke_replaced: bool = True
     notifications: tuple[MailKind, ...] = tuple(MailKind)
     attach_documents: bool = False  # operators get the uploaded document with their mail
+    rejection_reasons: tuple[str, ...] = ()  # what operators can pick instead of typing it
     renew_before_days: int = 30
     reminder_hours: int = 48
     escalation_hours: int = 240

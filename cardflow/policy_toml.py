@@ -6,7 +6,7 @@ A version's number is not in the file: importing gives it.
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from cardflow.policy import policy_objections
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME = 64
 MAX_TEXT = 500
+MAX_REASONS, MAX_REASON = 20, 200
 MAX_HOURS = 10 * 366 * 24
 MAX_DAYS = 10 * 366
 READER = TypeAdapter(Policy)
@@ -69,6 +70,7 @@ def _size_objections(policy: Policy) -> list[str]:
         for key in ("title", "contact")
         if len(getattr(policy, key)) > MAX_TEXT
     ]
+    found += _reason_objections(policy.rejection_reasons)
     for key, most in (
         ("renew_before_days", MAX_DAYS),
         ("reminder_hours", MAX_HOURS),
@@ -77,6 +79,21 @@ def _size_objections(policy: Policy) -> list[str]:
     ):
         if getattr(policy, key) > most:
             found.append(f"{key}: must be at most {most}")
+    return found
+
+
+def _reason_objections(reasons: Sequence[str]) -> list[str]:
+    found = []
+    if len(reasons) > MAX_REASONS:
+        found.append(f"rejection_reasons: at most {MAX_REASONS}")
+    for number, reason in enumerate(reasons):
+        where = f"rejection_reasons.{number}"
+        if not reason.strip() or not reason.isprintable():
+            found.append(f"{where}: one line of text is needed")
+        if len(reason) > MAX_REASON:
+            found.append(f"{where}: longer than {MAX_REASON} characters")
+    if len(set(reasons)) < len(reasons):
+        found.append("rejection_reasons: one of them stands there twice")
     return found
 
 

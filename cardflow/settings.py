@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     tsa_root_file: StatePath | None = Field(
         None, description="Roots of time-stamping authorities that are believed, PEM."
     )
+    claim_hours: int = Field(
+        8, ge=1, le=168, description="A piece of work that somebody took is free again after this."
+    )
     clamd_address: str | None = Field(
         None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
     )

@@ -62,3 +62,8 @@ class Delivery:
             schedule_to_close_timeout=timedelta(days=3),
             retry_policy=PATIENT,
         )
+
+
+def mails(*ids: str) -> MailOrder:
+    """Return the order to deliver these mails."""
+    return MailOrder(ids)

@@ -43,7 +43,12 @@ async def _update(session: AsyncSession, caller: Caller, update_id: str) -> obje
     row = await visible_update(session, caller, update_id)
     here = await register.connected_serials(session, row.holder_id)
     documents = await register.documents_on(session, row.id)
-    return row.events, row.stage, str(row.ended_at), here, documents
+    claims = await register.claims_on(session, row.id)
+    return row.events, row.stage, str(row.ended_at), here, documents, claims
+
+
+async def _work(session: AsyncSession, _caller: Caller, _id: str) -> object:
+    return await register.newest_about_work(session)
 
 
 async def _card(session: AsyncSession, caller: Caller, card_id: str) -> object:
@@ -72,6 +77,7 @@ async def _agents(session: AsyncSession, caller: Caller, _id: str) -> object:
 TOPICS: dict[str, Version] = {
     "agents": _agents,
     "everything": _everything,
+    "work": _work,
     "update": _update,
     "card": _card,
     "mine": _mine,

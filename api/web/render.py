@@ -4,6 +4,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,8 @@ def _language(request: Request, caller: Caller | None, default: str) -> str:
 @pass_context
 def _say(context: Context, text: str, **values: object) -> str:
     said: str = context["tongue"].say(text)
-    return said.format(**values) if values else said
+    # As Markup: a value may be a <time>; every other one is escaped here.
+    return Markup(said).format(**values) if values else said  # noqa: S704 a catalogue's own text
 
 
 @pass_context
@@ -223,6 +225,19 @@ def _common_name(text: str) -> str:
     return str(found[0].value) if found else text
 
 
+@pass_context
+def _kilobytes(context: Context, size: int) -> str:
+    """Return a file's size as people say it."""
+    shown: str = context["tongue"].number(max(1, round(size / 1000)))
+    return f"{shown} kB"
+
+
+def _grouped(digits: str) -> str:
+    """Return hex digits in fours, as forms print them and people compare them."""
+    upper = digits.upper()
+    return " ".join(upper[start : start + 4] for start in range(0, len(upper), 4))
+
+
 def _asset(name: str) -> str:
     return f"/static/{name}?v={VERSIONS[name]}"
 
@@ -249,6 +264,9 @@ ENVIRONMENT.globals |= {
     "ngettext": _count,
     "asset": _asset,
     "url_with": _url,
+    "kilobytes": _kilobytes,
+    "grouped": _grouped,
+    "instant": datetime.fromisoformat,
     "may": lambda caller, name: bool(grants(caller, Permission(name))),
     "title_of": lambda problem: TITLES[problem.status][1],
     "request_id": lambda: get_contextvars().get("request_id", ""),

@@ -68,7 +68,10 @@ async def _about_update(
     holder = await session.get(Person, update.holder_id)
     letter = letter_of(mail, person, update, event, holder_name=holder.name if holder else "")
     if letter.kind == MailKind.DOCUMENT_RECEIVED and update.policy.attach_documents:
-        letter = replace(letter, enclosure=await _enclosure(session, event))
+        document_id = event.facts.get("document_id", "")
+        letter = replace(letter, enclosure=await _enclosure(session, document_id))
+    if mail.document_id:
+        letter = replace(letter, enclosure=await _enclosure(session, mail.document_id))
     return letter, update.policy.name
 
 
@@ -112,8 +115,8 @@ def _signature(plan: LanePlan | None, event: Event) -> FormSignature:
     return form_signature(plan, kind) if plan else FormSignature.PAPER
 
 
-async def _enclosure(session: AsyncSession, event: Event) -> Enclosure | None:
-    document = await session.get(Document, event.facts.get("document_id", ""))
+async def _enclosure(session: AsyncSession, document_id: str) -> Enclosure | None:
+    document = await session.get(Document, document_id)
     # An operator's note of a paper that is kept elsewhere has nothing to enclose.
     if document is None or document.media_type not in ENCLOSED:
         return None

@@ -9,9 +9,10 @@ from sqlalchemy import String, and_, cast, func, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import Mail, Person, WaitingFor
+from cardflow.db.tables import AuditEntry, Document, Mail, Person, WaitingFor
+from cardflow.db.views import event_of
 from cardflow.lifecycle import CHECKS
-from cardflow.model import Event, MailKind, Party, Role, UpdateInput
+from cardflow.model import Event, EventKind, MailKind, Party, Role, UpdateInput
 
 NAMESPACE = uuid.UUID("5f1f0d1c-4f0a-5c58-9a53-6f1a4f2d7c11")
 PARTIES = {
@@ -147,6 +148,40 @@ async def list_mails(
     if before:
         query = query.where(or_(at < before[0], and_(at == before[0], key < before[1])))
     return list((await session.scalars(query)).all())
+
+
+async def queue_form(
+    session: AsyncSession, holder: Person, form: Document, event: int, *, key: str, domain: str
+) -> Mail:
+    """Leave a mail that brings the holder the form which ``event`` asked for."""
+    mail = Mail(
+        id=key,
+        update_id=form.update_id,
+        event=event,
+        kind=MailKind.DOCUMENT_NEEDED,
+        person_id=holder.id,
+        address=holder.email,
+        message_id=f"<{key}@{domain}>",
+        state="queued",
+        document_id=form.id,
+        created_at=datetime.now(UTC),
+    )
+    session.add(mail)
+    await session.flush()
+    return mail
+
+
+async def event_asking_for(session: AsyncSession, form: Document) -> int | None:
+    """Return the number of the event that said that this form is needed."""
+    query = select(AuditEntry).where(
+        col(AuditEntry.update_id) == form.update_id,
+        col(AuditEntry.kind) == EventKind.DOCUMENT_NEEDED.value,
+    )
+    for entry in await session.scalars(query.order_by(col(AuditEntry.number).desc())):
+        event = event_of(entry)
+        if (event.lane, event.facts.get("form")) == (form.lane, form.kind):
+            return event.number
+    return None
 
 
 async def mark(session: AsyncSession, outcomes: Mapping[str, Posted]) -> None:

@@ -1,10 +1,13 @@
 """Queries about the register of cards."""
 
-from sqlalchemy import or_, select
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import Card, Certificate, PolicyVersion
+from cardflow.db.tables import Card, Certificate, Person, PolicyVersion
 
 
 async def find_card(session: AsyncSession, card_id: str) -> Card | None:
@@ -25,18 +28,54 @@ async def list_cards(
     limit: int,
     holder_id: str = "",
     state: str = "",
+    policy_name: str = "",
+    ending_by: Mapping[str, datetime] | None = None,
     search: str = "",
 ) -> list[Card]:
-    """Return cards in the order they were registered."""
+    """Return cards in the order they were registered.
+
+    With ``ending_by`` only those whose update is due: for a reason that stands in the register, or
+    because a certificate ends before the instant that is given for the card's policy.
+    """
     query = select(Card).where(col(Card.id) > after).order_by(col(Card.id)).limit(limit)
     if holder_id:
         query = query.where(col(Card.holder_id) == holder_id)
     if state:
         query = query.where(col(Card.state) == state)
+    if policy_name:
+        query = query.where(col(Card.policy_name) == policy_name)
+    if ending_by is not None:
+        query = query.where(_is_due(ending_by))
     if search:
-        columns = (Card.token_serial, Card.token_label)
-        query = query.where(or_(*(col(c).icontains(search, autoescape=True) for c in columns)))
+        query = query.where(_about(search))
     return list((await session.scalars(query)).all())
+
+
+def _about(search: str) -> ColumnElement[bool]:
+    holders = select(col(Person.id)).where(_has(search, Person.name, Person.login))
+    return or_(_has(search, Card.token_serial, Card.token_label), col(Card.holder_id).in_(holders))
+
+
+def _has(search: str, *columns: str) -> ColumnElement[bool]:
+    return or_(*(col(column).icontains(search, autoescape=True) for column in columns))
+
+
+def _is_due(ending_by: Mapping[str, datetime]) -> ColumnElement[bool]:
+    ends_early = [
+        and_(col(Card.policy_name) == name, col(Certificate.not_after) <= instant)
+        for name, instant in ending_by.items()
+    ]
+    # Worked out once and not for each card: certificates that end soon are few.
+    ending = (
+        select(col(Certificate.card_id))
+        .join(Card, col(Card.id) == col(Certificate.card_id))
+        .where(
+            col(Certificate.kind) == "managed",
+            col(Certificate.state) == "on_card",
+            or_(false(), *ends_early),
+        )
+    )
+    return or_(col(Card.update_due) != "", col(Card.id).in_(ending))
 
 
 async def carries_certificates(session: AsyncSession, card_id: str) -> bool:

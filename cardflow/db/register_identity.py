@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import ApiToken, IdempotentAnswer, Person, Session
+from cardflow.db.tables import ApiToken, Claim, IdempotentAnswer, Person, Session
 from cardflow.errors import Refused
 from cardflow.model import Role, new_id
 from cardflow.passwords import hash_password
@@ -168,8 +168,9 @@ async def find_api_token(session: AsyncSession, token_id: str) -> ApiToken | Non
 
 
 async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: timedelta) -> None:
-    """Remove ended sign-ins, and answers that nobody repeats a request for any more."""
+    """Remove ended sign-ins and claims, and answers that nobody repeats a request for any more."""
     over = or_(col(Session.expires_at) <= now, col(Session.seen_at) <= now - idle)
     await session.execute(delete(Session).where(over))
+    await session.execute(delete(Claim).where(col(Claim.until) <= now))
     old = col(IdempotentAnswer.recorded_at) <= now - timedelta(hours=24)
     await session.execute(delete(IdempotentAnswer).where(old))

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.register_agents import FRESH, list_agents, present_tokens
-from cardflow.db.tables import AuditEntry, Card, Document, Update
+from cardflow.db.tables import AuditEntry, Card, Claim, Document, Update
 from cardflow.decisions import utc_now
 
 RECENT = timedelta(days=1)
@@ -17,6 +17,21 @@ MOST_AGENTS = 200
 async def newest_entry(session: AsyncSession) -> int:
     """Return the number of the newest audit entry."""
     return await session.scalar(select(func.max(col(AuditEntry.number)))) or 0
+
+
+async def newest_about_work(session: AsyncSession) -> int:
+    """Return the number of the newest audit entry that can change a work list."""
+    number = col(AuditEntry.number)
+    about = or_(
+        col(AuditEntry.update_id) != "", col(AuditEntry.kind).in_(("work_claimed", "work_released"))
+    )
+    return await session.scalar(select(number).where(about).order_by(number.desc()).limit(1)) or 0
+
+
+async def claims_on(session: AsyncSession, update_id: str) -> tuple[str, ...]:
+    """Return who has taken what of an update."""
+    claims = select(Claim).where(col(Claim.update_id) == update_id)
+    return tuple(sorted(f"{c.lane} {c.person_id} {c.until}" for c in await session.scalars(claims)))
 
 
 async def connected_serials(session: AsyncSession, holder_id: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Queries about updates, their documents and mails, the journal of actions, and the work lists."""
+"""Queries about updates, their documents and mails, and the journal of actions."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ from cardflow.db.tables import (
     Person,
     Update,
     UpdateLane,
-    WaitingFor,
 )
 from cardflow.model import CertificateKind
 
@@ -45,6 +44,8 @@ class Wanted:
     stage: str = ""
     card_id: str = ""
     holder_id: str = ""
+    policy_name: str = ""
+    search: str = ""
     open: bool | None = None
 
 
@@ -59,13 +60,27 @@ async def list_updates(
         (Update.stage, wanted.stage),
         (Update.card_id, wanted.card_id),
         (Update.holder_id, wanted.holder_id),
+        (Update.policy_name, wanted.policy_name),
     ):
         if word:
             query = query.where(col(column) == word)
+    if wanted.search:
+        query = query.where(_about(wanted.search))
     if wanted.open is not None:
         is_open = col(Update.ended_at).is_(None)
         query = query.where(is_open if wanted.open else ~is_open)
     return list((await session.scalars(query)).all())
+
+
+def _about(search: str) -> ColumnElement[bool]:
+    """Tell whether the words are in the holder's name or login, or the card's serial or label."""
+    people = select(col(Person.id)).where(_has(search, Person.name, Person.login))
+    cards = select(col(Card.id)).where(_has(search, Card.token_serial, Card.token_label))
+    return or_(col(Update.holder_id).in_(people), col(Update.card_id).in_(cards))
+
+
+def _has(search: str, *columns: str) -> ColumnElement[bool]:
+    return or_(*(col(column).icontains(search, autoescape=True) for column in columns))
 
 
 async def lanes_of(session: AsyncSession, update_id: str) -> dict[str, UpdateLane]:
@@ -84,6 +99,23 @@ async def mails_of(session: AsyncSession, update_id: str) -> list[Mail]:
     """Return the mails about the update, in order."""
     query = select(Mail).where(col(Mail.update_id) == update_id)
     return list((await session.scalars(query.order_by(col(Mail.event), col(Mail.id)))).all())
+
+
+async def find_mail(session: AsyncSession, mail_id: str) -> Mail | None:
+    """Return the mail."""
+    return await session.get(Mail, mail_id)
+
+
+async def mails_to(
+    session: AsyncSession, person_id: str, *, before: tuple[datetime, str] | None, limit: int
+) -> list[Mail]:
+    """Return the mails to a person, the newest first."""
+    at, key = col(Mail.created_at), col(Mail.id)
+    query = select(Mail).where(col(Mail.person_id) == person_id)
+    if before:
+        query = query.where(or_(at < before[0], and_(at == before[0], key < before[1])))
+    query = query.order_by(at.desc(), key.desc()).limit(limit)
+    return list((await session.scalars(query)).all())
 
 
 async def names_of(session: AsyncSession, person_ids: Collection[str]) -> dict[str, str]:
@@ -155,56 +187,3 @@ async def journalled(session: AsyncSession, action_id: str) -> JournalEntry | No
 async def answer_to(session: AsyncSession, action_id: str) -> JournalAnswer | None:
     """Return what the workflow answered to an action."""
     return await session.get(JournalAnswer, action_id)
-
-
-# Work lists
-
-
-@dataclass(frozen=True)
-class Work:
-    """Something that an update waits for, and whose card it is about."""
-
-    waiting: WaitingFor
-    update: Update
-    card: Card
-    holder: Person | None
-
-
-async def work_for(
-    session: AsyncSession,
-    *,
-    person_id: str,
-    parties: Collection[str],
-    after: tuple[datetime, str, str] | None,
-    limit: int,
-) -> list[Work]:
-    """Return what waits for a person, what waits longest first.
-
-    That is their own part in their own updates, and for ``parties`` everybody else's updates:
-    nobody decides on their own card.
-    """
-    query = (
-        select(WaitingFor, Update, Card, Person)
-        .join(Update, col(Update.id) == col(WaitingFor.update_id))
-        .join(Card, col(Card.id) == col(Update.card_id))
-        .join(Person, col(Person.id) == col(WaitingFor.holder_id), isouter=True)
-        .where(_concerns(person_id, parties))
-        .order_by(col(WaitingFor.since), col(WaitingFor.update_id), col(WaitingFor.lane))
-        .limit(limit)
-    )
-    if after:
-        query = query.where(_later_than(*after))
-    rows = (await session.execute(query)).all()
-    return [Work(waiting, update, card, holder) for waiting, update, card, holder in rows]
-
-
-def _concerns(person_id: str, parties: Collection[str]) -> ColumnElement[bool]:
-    is_own = col(WaitingFor.holder_id) == person_id
-    own = and_(is_own, col(WaitingFor.party).in_(("holder", "agent")))
-    return or_(own, and_(~is_own, col(WaitingFor.party).in_(parties)))
-
-
-def _later_than(since: datetime, update_id: str, lane: str) -> ColumnElement[bool]:
-    at, update, of = col(WaitingFor.since), col(WaitingFor.update_id), col(WaitingFor.lane)
-    same_time = and_(at == since, or_(update > update_id, and_(update == update_id, of > lane)))
-    return or_(at > since, same_time)

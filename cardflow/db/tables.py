@@ -7,7 +7,7 @@ searched has a column and an index.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from cardflow.sql import Instant
@@ -142,11 +142,11 @@ class Update(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=36)
     kind: str = Field(max_length=10)
     card_id: str = Field(foreign_key="cards.id", index=True, max_length=36)
-    holder_id: str = Field(index=True, max_length=36)
+    holder_id: str = Field(max_length=36)
     started_by: str = Field(max_length=36)
     policy_name: str = Field(max_length=100)
     policy_version: int
-    stage: str = Field(max_length=20, index=True)
+    stage: str = Field(max_length=20)
     opened_at: datetime = instant()
     due_at: datetime = instant()
     ended_at: datetime | None = instant(default=None, nullable=True)
@@ -154,6 +154,18 @@ class Update(SQLModel, table=True):
     events: int = 0  # the number of the last event that was recorded
     input: str  # JSON of UpdateInput: enough to start the workflow anew
     view: str  # JSON of the slim UpdateView
+    # One for each way in which lists are narrowed: the newest of them are found without a sort.
+    __table_args__ = (
+        Index("ix_updates_stage_id", "stage", "id"),
+        Index("ix_updates_holder_id_id", "holder_id", "id"),
+        Index("ix_updates_policy_name_id", "policy_name", "id"),
+        Index(
+            "ix_updates_open",
+            "id",
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
 
 
 class UpdateLane(SQLModel, table=True):
@@ -179,7 +191,23 @@ class WaitingFor(SQLModel, table=True):
     holder_id: str = Field(max_length=36)
     since: datetime = instant()
     until: datetime = instant()
-    __table_args__ = (Index("ix_waiting_party", "party", "since", "update_id"),)
+    __table_args__ = (
+        Index("ix_waiting_party", "party", "since", "update_id"),
+        Index("ix_waiting_party_until", "party", "until", "update_id"),
+        Index("ix_waiting_holder", "holder_id"),
+    )
+
+
+class Claim(SQLModel, table=True):
+    """Somebody's word that they take a piece of work: a hint for others, never a lock."""
+
+    __tablename__ = "claims"
+    update_id: str = Field(primary_key=True, foreign_key="updates.id", max_length=36)
+    lane: str = Field(primary_key=True, max_length=100)
+    party: str = Field(max_length=20)  # the lane may come to wait for another one
+    person_id: str = Field(foreign_key="people.id", index=True, max_length=36)
+    claimed_at: datetime = instant()
+    until: datetime = instant(index=True)
 
 
 class Document(SQLModel, table=True):
@@ -319,8 +347,10 @@ class Mail(SQLModel, table=True):
     error: str = ""
     certificate_sha256: str = Field(default="", index=True, max_length=64)  # that expires
     digest_id: str = Field(default="", max_length=36)  # which mail tells what was folded
+    document_id: str = Field(default="", max_length=36)  # of the form that goes with it
     created_at: datetime = instant()
     sent_at: datetime | None = instant(default=None, nullable=True)
+    __table_args__ = (Index("ix_mails_person", "person_id", "created_at", "id"),)
 
 
 class MailText(SQLModel, table=True):

@@ -1,27 +1,23 @@
 """The door for signed forms: what comes in is a PDF or a picture, harmless, and the one awaited."""
 
-import asyncio
 import hashlib
 import json
 import logging
-import sys
-import tempfile
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from cardflow.documents import qr
+from cardflow.documents.confined import said_by
 from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.signatures import SignatureFindings, findings_of
 from cardflow.documents.store import in_words
-from cardflow.errors import Refused, Unavailable
+from cardflow.errors import Refused
 
 __all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "Trust", "inspect_upload"]
 
-_ROOT = Path(__file__).parents[2]
-_COMMAND = (sys.executable, "-E", "-s", "-m", "cardflow.documents.examiner")
+_EXAMINER = "cardflow.documents.examiner"
 _KILLED = "the file takes too much work to be shown; print it and scan the paper"
 _log = logging.getLogger(__name__)
 
@@ -106,7 +102,7 @@ def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[
 
 async def _examined(data: bytes, limits: Limits, trust: Trust | None) -> Examined:
     told = json.dumps(asdict(trust) if trust else None).encode() + b"\n"
-    ready, _, answer = (await _said_of(told + data, limits)).partition(b"\n")
+    ready, _, answer = (await said_by(_EXAMINER, told + data, limits)).partition(b"\n")
     if ready != READY:
         msg = "the examiner of uploads does not start"
         raise RuntimeError(msg)
@@ -124,28 +120,3 @@ async def _examined(data: bytes, limits: Limits, trust: Trust | None) -> Examine
         raise Refused(*said["refused"])
     signature = said.pop("signature")
     return Examined(**said, signature=SignatureSeen(**signature) if signature else None)
-
-
-async def _said_of(message: bytes, limits: Limits) -> bytes:
-    # A file, not a pipe: its size is limited too, whatever takes hold of the process.
-    with tempfile.TemporaryFile() as said:
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
-            json.dumps(asdict(limits)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=said,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=_ROOT,
-            env={},
-        )
-        try:
-            async with asyncio.timeout(limits.wall_seconds):
-                await process.communicate(message)
-        except TimeoutError:
-            raise Unavailable("the file could not be examined in time; try again later") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        said.seek(0)
-        return said.read()

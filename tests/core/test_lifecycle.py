@@ -343,7 +343,7 @@ def test_a_quorum_is_complete_when_enough_different_people_approved():
     after_two = lifecycle.decided(after_one, second)
     assert the_lane(after_two).stage is S.READY
     assert the_lane(after_two).approvals == (build.OPERATOR, build.OPERATOR_2)
-    assert "operator-2 decided approve" in after_two.decisions[second.digest]
+    assert "operator-2 approved it on" in after_two.decisions[second.digest]
 
 
 def test_a_rejected_document_voids_the_approvals_before_it():

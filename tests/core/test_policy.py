@@ -257,9 +257,9 @@ def test_there_is_nothing_to_decide_where_no_document_is_under_check(stage):
 def test_a_late_decision_is_told_who_won():
     state = under_check()
     action = decide(state)
-    late = replace(state, decisions={action.digest: "ben decided approve at 10:00"})
+    late = replace(state, decisions={action.digest: "ben approved it on 10:00"})
 
-    assert objections(late, action) == ["too late: ben decided approve at 10:00"]
+    assert objections(late, action) == ["too late: ben approved it on 10:00"]
 
 
 def test_a_decision_on_what_has_changed_since_is_void():

@@ -1,5 +1,6 @@
 """Policies travel as TOML without losing or gaining anything."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,26 @@ def test_a_policy_without_profiles_and_one_with_a_profile_twice_are_refused():
     assert objections_to(GOOD + "[[" + entry) == [
         "staff.toml: profiles: tls-client stands there twice"
     ]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "objection"),
+    [
+        ([f"Reason {n}." for n in range(21)], "rejection_reasons: at most 20"),
+        (["x" * 201], "rejection_reasons.0: longer than 200 characters"),
+        (["Fine.", " "], "rejection_reasons.1: one line of text is needed"),
+        (["Two\nlines."], "rejection_reasons.0: one line of text is needed"),
+        (["Same.", "Same."], "rejection_reasons: one of them stands there twice"),
+    ],
+)
+def test_reasons_to_pick_are_few_and_short(reasons, objection):
+    text = f"rejection_reasons = {json.dumps(reasons)}\n{GOOD}"
+
+    assert objections_to(text) == [f"staff.toml: {objection}"]
+
+
+def test_reasons_to_pick_survive_an_export():
+    policy = read(f'rejection_reasons = ["The signature is missing.", "Unleserlich."]\n{GOOD}')
+
+    assert policy.rejection_reasons == ("The signature is missing.", "Unleserlich.")
+    assert stored_policy(export_policy(policy), 1) == policy

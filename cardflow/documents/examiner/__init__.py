@@ -9,6 +9,7 @@ from typing import Final
 
 READY: Final = b"ready"  # said before the first byte is parsed: what ends later is the file's doing
 ANSWER_BYTES: Final = 64 * 1024
+PICTURE_BYTES: Final = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)

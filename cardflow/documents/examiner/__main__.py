@@ -1,13 +1,13 @@
 """One run: limits from the command line, one file from standard input, one answer in JSON."""
 
 import json
-import resource
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 from cardflow.documents.examiner import ANSWER_BYTES, READY, Limits, SignatureSeen, Trust
+from cardflow.documents.examiner.confinement import confine, say
 from cardflow.documents.examiner.examination import examine
 from cardflow.errors import Refused
 
@@ -20,9 +20,9 @@ def main() -> None:
     trust = _trust(json.loads(sys.stdin.buffer.readline()))
     data = sys.stdin.buffer.read()
     look = _signatures(data, trust)
-    _confine(limits)
-    _say(READY)
-    _say(json.dumps(_answer(data, limits, look)).encode())
+    confine(limits, ANSWER_BYTES)
+    say(READY)
+    say(json.dumps(_answer(data, limits, look)).encode())
 
 
 def _trust(told: dict[str, Any] | None) -> Trust | None:
@@ -51,20 +51,6 @@ def _answer(data: bytes, limits: Limits, look: Look) -> dict[str, object]:
     except Exception as error:
         # Parsers meet damage in as many ways as there is damage: all of it is a no.
         return {"failed": type(error).__name__}
-
-
-def _confine(limits: Limits) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_seconds, limits.cpu_seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (ANSWER_BYTES, ANSWER_BYTES))
-    # No new descriptor: there is no file to open and no connection to make.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
-
-
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

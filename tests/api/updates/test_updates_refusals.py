@@ -329,7 +329,7 @@ async def test_whoever_decides_too_late_is_told_who_won(office, let_in):
     second = await office.decide(update_id, "reject", who=other, reason="No.", digest=digest)
 
     assert first.status_code == 201
-    assert reasons(second)[0].startswith("too late: Olga decided approve at ")
+    assert reasons(second)[0].startswith("too late: Olga approved it on ")
 
 
 async def test_nobody_decides_on_their_own_card_or_their_own_request(office, let_in):
