@@ -14,6 +14,9 @@ from api import (
     agent_admin,
     agents,
     audit,
+    audit_checks,
+    audit_table,
+    authority,
     ca,
     card_updates,
     cards,
@@ -21,6 +24,7 @@ from api import (
     contents,
     documents,
     evidence,
+    facts,
     health,
     mail_log,
     mails,
@@ -39,18 +43,30 @@ from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from api.web import account as account_pages
-from api.web import entrance, errors, live, my_cards, one_update, updating
+from api.web import (
+    auditor,
+    entrance,
+    errors,
+    issued,
+    live,
+    my_cards,
+    officer,
+    one_update,
+    updating,
+)
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, people, tokens, cards, contents, card_updates, updates, work,
+    session, account, people, tokens, cards, contents, card_updates, updates, facts, work,
     mails,  # before policies, whose versions its address looks like
-    policies, ca,
-    certificates, agent_admin, audit, mail_log, evidence,
+    policies, authority, ca, certificates, agent_admin, audit, audit_checks, audit_table,
+    mail_log, evidence,
 )  # fmt: skip
-PAGES = (entrance, live, account_pages, my_cards, updating, one_update)
+PAGES = (
+    entrance, live, account_pages, my_cards, updating, one_update, officer, issued, auditor,
+)  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]
 
