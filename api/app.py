@@ -15,6 +15,9 @@ from api import (
     agent_forms,
     agents,
     audit,
+    audit_checks,
+    audit_table,
+    authority,
     ca,
     card_updates,
     cards,
@@ -23,6 +26,7 @@ from api import (
     document_pages,
     documents,
     evidence,
+    facts,
     form_mailing,
     health,
     mail_log,
@@ -44,12 +48,15 @@ from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHea
 from api.state import State, opened
 from api.web import account as account_pages
 from api.web import (
+    auditor,
     desk,
     entrance,
     errors,
     holders,
+    issued,
     live,
     my_cards,
+    officer,
     one_update,
     papers,
     register,
@@ -60,15 +67,14 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, people, tokens, cards, contents, card_updates, updates, work,
+    session, account, people, tokens, cards, contents, card_updates, updates, facts, work,
     mails,  # before policies, whose versions its address looks like
-    policies, ca,
-    certificates, agent_admin, audit, mail_log, evidence, signatures,
-    document_pages, form_mailing,
+    policies, authority, ca, certificates, agent_admin, audit, audit_checks, audit_table,
+    mail_log, evidence, signatures, document_pages, form_mailing,
 )  # fmt: skip
 PAGES = (
     entrance, live, account_pages, my_cards, updating, one_update,
-    desk, papers, register, holders,
+    desk, papers, register, holders, officer, issued, auditor,
 )  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
 
 from api.auth import may
 from api.authorize import Caller, Permission
@@ -17,7 +19,7 @@ from api.routing import GuardedRoute, Reading
 from api.shapes import Out
 from api.state import Everything, State
 from cardflow.db import audit, checkpoints
-from cardflow.db.register_trail import list_entries
+from cardflow.db.register_trail import Wanted, list_entries
 from cardflow.decisions import utc_now
 from cardflow.sql import transaction
 from cardflow.wire import to_json
@@ -75,25 +77,43 @@ class CheckpointOut(Out):
     token: str
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Which entries are asked for; an empty word does not narrow."""
+
+    update: Annotated[str, Query(max_length=36)] = ""
+    kind: Annotated[str, Query(max_length=40)] = ""
+    actor: Annotated[str, Query(max_length=36)] = ""
+    card: Annotated[str, Query(max_length=36)] = ""
+    since: Annotated[AwareDatetime | None, Query(description="From this instant on.")] = None
+    before: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None
+    order: Annotated[Literal["oldest", "newest"], Query(description="What comes first.")] = "oldest"
+
+    def wanted(self) -> Wanted:
+        """Return the same for the database."""
+        return Wanted(
+            update_id=self.update,
+            kind=self.kind,
+            actor=self.actor,
+            card_id=self.card,
+            since=self.since,
+            before=self.before,
+            newest_first=self.order == "newest",
+        )
+
+
 @router.get("", operation_id="list_audit", responses=problems())
 async def show_audit(
     _caller: Reader,
     session: Reading,
     paging: Annotated[Paging, Depends()],
-    update: Annotated[str, Query(max_length=36)] = "",
-    kind: Annotated[str, Query(max_length=40)] = "",
-    actor: Annotated[str, Query(max_length=36)] = "",
+    asked: Annotated[Asked, Depends()],
 ) -> Page[EntryOut]:
-    """List what happened, the oldest first."""
-    rows = await list_entries(
-        session,
-        after=paging.after_number("audit"),
-        limit=paging.limit + 1,
-        update_id=update,
-        kind=kind,
-        actor=actor,
-    )
-    return page("audit", rows, paging, lambda row: str(row.number), EntryOut.model_validate)
+    """List what happened, the oldest first unless asked otherwise."""
+    name = "audit" if asked.order == "oldest" else "audit newest"
+    after, limit = paging.after_number(name), paging.limit + 1
+    rows = await list_entries(session, asked.wanted(), after=after, limit=limit)
+    return page(name, rows, paging, lambda row: str(row.number), EntryOut.model_validate)
 
 
 @router.get("/verify", operation_id="verify_audit", responses=problems())

@@ -1,32 +1,44 @@
 """The officers' desk at the embedded CA: what waits for a decision, and deciding it."""
 
 import logging
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import StringConstraints
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError
 
 from api.actions import accepted, record, told
 from api.auth import may
 from api.authorize import Caller, Permission
+from api.ca_shapes import (
+    Around,
+    ExaminedOut,
+    RequestOut,
+    parts_of,
+    people_of,
+    shown_examined,
+    shown_request,
+)
 from api.idempotency import HEADER, GivenKey, id_for
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import In, Out, Reason
+from api.shapes import In, Reason
 from api.state import Authority, Everything, State
 from cardflow.ca.embedded.authority import EmbeddedCA
-from cardflow.ca.embedded.requests import RequestFacts
+from cardflow.ca.embedded.requests import RequestFacts, Wanted
+from cardflow.ca.tables import State as Standing
 from cardflow.db import audit
-from cardflow.db.register_updates import answer_to, find_update, names_of
+from cardflow.db.register_updates import answer_to, find_update, names_of, patience_of
 from cardflow.db.tables import Update
 from cardflow.decisions import peek, utc_now
 from cardflow.errors import Refused, Unavailable
 from cardflow.model import Act, Action, Reply, Role, Stage, Verdict
-from cardflow.policy import four_eyes_objections
 from cardflow.sql import transaction
 from workflows.card_update import CardUpdate, workflow_id
 
@@ -50,42 +62,37 @@ class DecisionIn(In):
     digest: Digest
 
 
-class DecisionOut(Out):
-    """One officer's word."""
+class Listing(StrEnum):
+    """Which requests a list is of."""
 
-    officer: str
-    officer_name: str
-    verdict: Verdict
-    reason: str
-    at: datetime
+    PENDING = "pending"
+    APPROVED = "approved"
+    ISSUED = "issued"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    DECIDED = "decided"
+    ALL = "all"
 
 
-class RequestOut(Out):
-    """What an officer is shown of a request; ``decision_digest`` is what they decide on."""
+STATES: dict[Listing, tuple[Standing, ...]] = {
+    Listing.PENDING: (Standing.PENDING,),
+    Listing.APPROVED: (Standing.APPROVED, Standing.SIGNING),
+    Listing.ISSUED: (Standing.ISSUED,),
+    Listing.REJECTED: (Standing.REJECTED,),
+    Listing.CANCELLED: (Standing.CANCELLED,),
+    Listing.DECIDED: (Standing.APPROVED, Standing.SIGNING, Standing.ISSUED, Standing.REJECTED),
+    Listing.ALL: (),
+}
 
-    id: str
-    update_id: str
-    lane: str
-    state: str
-    profile: str
-    title: str
-    subject: str
-    alternative_names: list[str]
-    person_id: str
-    person_name: str
-    requested_by: str
-    requested_by_name: str
-    created_at: datetime
-    key_type: str
-    spki_sha256: str
-    validity_days: int
-    officers_needed: int
-    decision_digest: str
-    remarks: list[str]
-    decisions: list[DecisionOut]
-    reason: str
-    serial_number: str
-    may_decide: bool
+
+@dataclass(frozen=True)
+class Asked:
+    """Which requests are asked for; an empty word does not narrow."""
+
+    state: Annotated[Listing, Query()] = Listing.PENDING
+    profile: Annotated[str, Query(max_length=64)] = ""
+    person: Annotated[str, Query(max_length=36)] = ""
+    older_than_days: Annotated[int, Query(ge=0, le=36_500)] = 0
 
 
 @router.get("/requests", operation_id="list_ca_requests", responses=problems())
@@ -94,30 +101,31 @@ async def show_requests(
     session: Reading,
     authority: Authority,
     paging: Annotated[Paging, Depends()],
-    state: Annotated[Literal["pending"], Query()] = "pending",  # noqa: ARG001 named for later states
+    asked: Annotated[Asked, Depends()],
 ) -> Page[RequestOut]:
-    """List what waits for officers, what waits longest first."""
-    found = await authority.pending_requests()
-    ids = [facts.request_id for facts in found]
-    after = paging.after("ca requests")
-    start = ids.index(after) + 1 if after in ids else 0
-    names = await names_of(session, {id_ for facts in found for id_ in _people(facts)})
-    return page(
-        "ca requests",
-        found[start : start + paging.limit + 1],
-        paging,
-        lambda facts: facts.request_id,
-        lambda facts: _shown(facts, names, caller),
+    """List requests: what waits for officers the oldest first, all else the newest first."""
+    name, now = f"ca requests {asked.state}", utc_now()
+    wanted = Wanted(
+        states=STATES[asked.state],
+        profile=asked.profile,
+        person_id=asked.person,
+        submitted_before=now - timedelta(days=asked.older_than_days),
+        newest_first=asked.state is not Listing.PENDING,
     )
+    after = _place(paging.after(name))
+    found = await authority.list_requests(wanted, after=after, limit=paging.limit + 1)
+    around = await _around(session, found)
+    return page(name, found, paging, _key, lambda facts: shown_request(facts, around, caller))
 
 
-@router.get("/requests/{request_id}", operation_id="show_ca_request", responses=problems(404))
+@router.get("/requests/{request_id}", operation_id="show_ca_request", responses=problems(404, 409))
 async def show_request(
     request_id: RequestId, caller: Reader, session: Reading, authority: Authority
-) -> RequestOut:
-    """Return everything that a decision on a request rests on."""
+) -> ExaminedOut:
+    """Return everything that a decision on a request rests on; the linter runs for it."""
     facts = await _facts(authority, request_id)
-    return _shown(facts, await names_of(session, _people(facts)), caller)
+    shown = shown_request(facts, await _around(session, [facts]), caller)
+    return shown_examined(shown, await authority.examine(request_id))
 
 
 @router.post(
@@ -139,11 +147,11 @@ async def decide_request(
     action = _action(request_id, body, caller, key)
     facts = await _decided(state, authority, request_id, action)
     async with transaction(state.reads) as session:
-        names = await names_of(session, _people(facts))
+        around = await _around(session, [facts])
         update = await find_update(session, action.update_id)
     if facts.state != "pending" and update:
         await _nudge(state, update, action.lane)
-    return _shown(facts, names, caller)
+    return shown_request(facts, around, caller)
 
 
 def _action(request_id: str, body: DecisionIn, caller: Caller, key: str | None) -> Action:
@@ -161,12 +169,6 @@ def _action(request_id: str, body: DecisionIn, caller: Caller, key: str | None) 
         verdict=body.verdict,
         reason=body.reason,
     )
-
-
-def parts_of(request_id: str) -> tuple[str, int, str]:
-    """Return the update, the revision and the lane that a request's id names."""
-    update_id, revision, lane = request_id.split(":", 2)
-    return update_id, int(revision), lane
 
 
 async def _decided(
@@ -193,7 +195,14 @@ async def _decided(
 
 async def _remember(state: State, action: Action, facts: RequestFacts) -> None:
     reply = Reply(Stage.PENDING, f"the request is {facts.state}", action.id)
-    said = {"request_id": facts.request_id, "verdict": action.verdict, "digest": action.digest}
+    said = {
+        "request_id": facts.request_id,
+        "lane": action.lane,
+        "verdict": action.verdict,
+        "reason": action.reason,
+        "digest": action.digest,
+        "action_id": action.id,
+    }
     entry = audit.Entry(
         "request_decided", action.at, actor=action.actor, update_id=action.update_id, facts=said
     )
@@ -221,52 +230,22 @@ async def _facts(authority: EmbeddedCA, request_id: str) -> RequestFacts:
         raise not_found("request") from error
 
 
-def _people(facts: RequestFacts) -> set[str]:
-    return {facts.person_id, facts.requested_by, *(d.officer for d in facts.decisions)}
+async def _around(session: AsyncSession, found: Sequence[RequestFacts]) -> Around:
+    people = {id_ for facts in found for id_ in people_of(facts)}
+    updates = {parts_of(facts.request_id)[0] for facts in found}
+    names, patience = await names_of(session, people), await patience_of(session, updates)
+    return Around(utc_now(), names, patience)
 
 
-def _shown(facts: RequestFacts, names: dict[str, str], caller: Caller) -> RequestOut:
-    update_id, _, lane = parts_of(facts.request_id)
-    return RequestOut(
-        id=facts.request_id,
-        update_id=update_id,
-        lane=lane,
-        state=facts.state,
-        profile=facts.profile,
-        title=facts.title,
-        subject=facts.subject,
-        alternative_names=list(facts.alternative_names),
-        person_id=facts.person_id,
-        person_name=names.get(facts.person_id, ""),
-        requested_by=facts.requested_by,
-        requested_by_name=names.get(facts.requested_by, ""),
-        created_at=facts.submitted_at,
-        key_type=facts.key_type,
-        spki_sha256=facts.spki_sha256,
-        validity_days=facts.validity_days,
-        officers_needed=facts.officers_needed,
-        decision_digest=facts.digest,
-        remarks=list(facts.remarks),
-        decisions=[
-            DecisionOut(
-                officer=d.officer,
-                officer_name=names.get(d.officer, ""),
-                verdict=Verdict(d.verdict),
-                reason=d.reason,
-                at=d.at,
-            )
-            for d in facts.decisions
-        ],
-        reason=facts.reason,
-        serial_number=facts.serial_number,
-        may_decide=_may_decide(facts, caller),
-    )
+def _key(facts: RequestFacts) -> str:
+    return f"{facts.submitted_at.isoformat()} {facts.request_id}"
 
 
-def _may_decide(facts: RequestFacts, caller: Caller) -> bool:
-    return (
-        Role.OFFICER in caller.roles
-        and facts.state == "pending"
-        and not four_eyes_objections(caller.id, (facts.person_id, facts.requested_by))
-        and all(decision.officer != caller.id for decision in facts.decisions)
-    )
+def _place(key: str) -> tuple[datetime, str] | None:
+    if not key:
+        return None
+    try:
+        at, request_id = key.split(" ", 1)
+        return datetime.fromisoformat(at), request_id
+    except ValueError:
+        raise invalid("cursor", "it is not one that this list gave") from None

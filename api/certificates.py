@@ -1,56 +1,89 @@
 """Certificates that the embedded CA issued, and their revocation."""
 
-from datetime import datetime
-from typing import Annotated
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import may
 from api.authorize import Caller, Permission
-from api.ca import parts_of
+from api.ca_shapes import parts_of
+from api.certificate_shapes import (
+    CertificateDetail,
+    CertificateOut,
+    OnCardOut,
+    shown_certificate,
+    shown_detail,
+)
 from api.paging import Page, Paging, page
-from api.problems import not_found, problems
+from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import In, Out
+from api.shapes import In, Reason
 from api.state import Authority, Everything
 from cardflow.ca import RevocationReason
-from cardflow.ca.embedded.listing import Listed, list_certificates
+from cardflow.ca.embedded.listing import (
+    Listed,
+    Standing,
+    Wanted,
+    find_certificate,
+    list_certificates,
+)
 from cardflow.db import audit
 from cardflow.db.ca_record import CARecord
-from cardflow.db.register_updates import names_of
+from cardflow.db.register_updates import find_update, names_of, registered_certificate
+from cardflow.db.tables import Card
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.sql import transaction
-from cardflow.x509 import facts_of_certificate
+from cardflow.x509 import chain_as, load_certificate
+
+LIST = "certificates"
+MEDIA_TYPES = {
+    "pem": "application/x-pem-file",
+    "der": "application/pkix-cert",
+    "chain": "application/x-pem-file",
+    "p7b": "application/x-pkcs7-certificates",
+}
 
 router = APIRouter(prefix="/ca/certificates", tags=["ca"], route_class=GuardedRoute)
 
 Searcher = Annotated[Caller, Depends(may(Permission.SEE_CERTIFICATES))]
 Revoker = Annotated[Caller, Depends(may(Permission.REVOKE_CERTIFICATE))]
-
-
-class CertificateOut(Out):
-    """A certificate that the CA issued."""
-
-    serial_number: str
-    state: str  # valid expired revoked
-    profile: str
-    subject: str
-    person_id: str
-    person_name: str
-    update_id: str
-    lane: str
-    not_before: datetime
-    not_after: datetime
-    revoked_at: datetime | None
-    revocation_reason: str
-    certificate_pem: str
+SerialNumber = Annotated[str, Path(max_length=60)]
 
 
 class RevocationIn(In):
-    """Why a certificate is revoked (RFC 5280 5.3.1)."""
+    """Why a certificate is revoked (RFC 5280 5.3.1), and what is to be remembered of it."""
 
     reason: RevocationReason
+    note: Reason = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which certificates are asked for; an empty word does not narrow."""
+
+    serial_number: Annotated[str, Query(max_length=60)] = ""
+    person: Annotated[str, Query(max_length=36)] = ""
+    subject: Annotated[str, Query(max_length=100)] = ""
+    profile: Annotated[str, Query(max_length=64)] = ""
+    state: Annotated[Standing | None, Query()] = None
+    expiring_within_days: Annotated[int, Query(ge=0, le=3_650)] = 0
+
+    def wanted(self) -> Wanted:
+        """Return the same for the CA's records."""
+        now, days = utc_now(), self.expiring_within_days
+        return Wanted(
+            now=now,
+            serial_number=self.serial_number.strip(),
+            person_id=self.person,
+            subject=self.subject.strip(),
+            profile=self.profile,
+            standing=self.state,
+            expires_before=now + timedelta(days=days) if days else None,
+        )
 
 
 @router.get("", operation_id="list_certificates", responses=problems(409))
@@ -58,21 +91,52 @@ async def show_certificates(
     _caller: Searcher,
     session: Reading,
     paging: Annotated[Paging, Depends()],
-    serial_number: Annotated[str, Query(max_length=60)] = "",
-    person: Annotated[str, Query(max_length=36)] = "",
+    asked: Annotated[Asked, Depends()],
 ) -> Page[CertificateOut]:
-    """List what was issued for people, the oldest first."""
-    rows = await list_certificates(
-        session,
-        after=paging.after_number("certificates"),
-        limit=paging.limit + 1,
-        serial_number=serial_number,
-        person_id=person,
-    )
+    """List what was issued for people, the newest first; what expires soon, the soonest first."""
+    wanted = asked.wanted()
+    name = f"{LIST} {wanted.order.instant}"
+    after = paging.after(name)
+    rows = await list_certificates(session, wanted, after=after, limit=paging.limit + 1)
     names = await names_of(session, {row.person_id for row in rows})
-    return page(
-        "certificates", rows, paging, lambda row: str(row.position), lambda row: _shown(row, names)
-    )
+    return page(name, rows, paging, wanted.order.place, lambda row: shown_certificate(row, names))
+
+
+@router.get("/{serial_number}", operation_id="show_certificate", responses=problems(404))
+async def show_certificate(
+    serial_number: SerialNumber, _caller: Searcher, session: Reading, authority: Authority
+) -> CertificateDetail:
+    """Return a certificate with everything in it, and where it is."""
+    row = await _find(session, serial_number)
+    names = await names_of(session, {row.person_id, row.revoked_by})
+    chain = await authority.ca_certificates()
+    return shown_detail(row, names, await _on_card(session, row), chain)
+
+
+@router.get(
+    "/{serial_number}/download",
+    operation_id="download_certificate",
+    response_class=Response,
+    responses={
+        200: {"content": {"*/*": {}}, "description": "The certificate, alone or with its chain"},
+        **problems(404),
+    },
+)
+async def download_certificate(
+    serial_number: SerialNumber,
+    _caller: Searcher,
+    session: Reading,
+    authority: Authority,
+    form: Annotated[Literal["pem", "der", "chain", "p7b"], Query()] = "pem",
+) -> Response:
+    """Return the certificate: PEM or DER; with its chain: PEM, or PKCS #7 in DER."""
+    row = await _find(session, serial_number)
+    chain = [] if form in ("pem", "der") else await authority.ca_certificates()
+    found = [load_certificate(pem) for pem in (row.certificate_pem, *chain)]
+    suffix = "pem" if form == "chain" else form
+    name = f"{row.serial_number}{'-chain' if form == 'chain' else ''}.{suffix}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(chain_as(form, found), media_type=MEDIA_TYPES[form], headers=headers)
 
 
 @router.post(
@@ -81,58 +145,67 @@ async def show_certificates(
     responses=problems(404, 409, 413),
 )
 async def revoke_certificate(
-    serial_number: Annotated[str, Path(max_length=60)],
+    serial_number: SerialNumber,
     body: RevocationIn,
     caller: Revoker,
     state: Everything,
     authority: Authority,
 ) -> CertificateOut:
     """Revoke for good; doing it again changes nothing, the first reason stays."""
-    found = await _find(state, serial_number)
+    async with transaction(state.reads) as session:
+        found = await _find(session, serial_number)
     if found.revoked_at is None:
-        await authority.revoke(found.serial_number, body.reason)
-        facts = {"serial_number": found.serial_number, "reason": body.reason}
-        entry = audit.Entry("revocation_ordered", utc_now(), actor=caller.id, facts=facts)
+        await authority.revoke(found.serial_number, body.reason, by=caller.id, note=body.note)
+        facts = {"serial_number": found.serial_number, "reason": body.reason, "note": body.note}
+        update_id = parts_of(found.request_id)[0]
+        entry = audit.Entry(
+            "revocation_ordered", utc_now(), caller.id, update_id=update_id, facts=facts
+        )
         async with transaction(state.sessions) as session:
             await audit.append(session, entry)
-        update_id = parts_of(found.request_id)[0]
         await CARecord(state.sessions).revoked(found.serial_number, update_id, body.reason)
     async with transaction(state.reads) as session:
-        names = await names_of(session, {found.person_id})
-    return _shown(await _find(state, found.serial_number), names)
+        row = await _find(session, found.serial_number)
+        return shown_certificate(row, await names_of(session, {row.person_id, row.revoked_by}))
 
 
-async def _find(state: Everything, serial_number: str) -> Listed:
+async def _find(session: AsyncSession, serial_number: str) -> Listed:
     try:
-        async with transaction(state.reads) as session:
-            rows = await list_certificates(session, after=0, limit=1, serial_number=serial_number)
+        row = await find_certificate(session, serial_number)
     except Refused as error:
         raise not_found("certificate") from error
-    if not rows:
+    if row is None:
         raise not_found("certificate")
-    return rows[0]
+    return row
 
 
-def _shown(row: Listed, names: dict[str, str]) -> CertificateOut:
-    update_id, _, lane = parts_of(row.request_id)
-    return CertificateOut(
-        serial_number=row.serial_number,
-        state=_state(row),
-        profile=row.profile,
-        subject=facts_of_certificate(row.certificate_pem).subject,
-        person_id=row.person_id,
-        person_name=names.get(row.person_id, ""),
-        update_id=update_id,
-        lane=lane,
-        not_before=row.not_before,
-        not_after=row.not_after,
-        revoked_at=row.revoked_at,
-        revocation_reason=row.revocation_reason,
-        certificate_pem=row.certificate_pem,
+async def _on_card(session: AsyncSession, row: Listed) -> OnCardOut | None:
+    """Return the card that the register knows the certificate on."""
+    registered = await registered_certificate(session, row.serial_number)
+    update = await find_update(session, parts_of(row.request_id)[0])
+    card_id = registered.card_id if registered else update.card_id if update else ""
+    card = await session.get(Card, card_id) if card_id else None
+    if card is None:
+        return None
+    return OnCardOut(
+        id=card.id,
+        token_serial=card.token_serial,
+        token_label=card.token_label,
+        state=registered.state if registered else "",
     )
 
 
-def _state(row: Listed) -> str:
-    if row.revoked_at:
-        return "revoked"
-    return "expired" if row.not_after <= utc_now() else "valid"
+def check_confirmation(serial_number: str, typed: str) -> None:
+    """Raise Problem 422 unless the serial number's last characters were typed."""
+    wanted = confirmation_of(serial_number)
+    if typed.strip().replace(":", "").lower() != wanted:
+        remedy = f"type the last {len(wanted)} characters of the certificate's serial number"
+        raise invalid("confirm", "this is not how the serial number ends", remedy)
+
+
+def confirmation_of(serial_number: str) -> str:
+    """Return what must be typed before the certificate is revoked by a person at a page."""
+    return serial_number[-CONFIRMED_BY:]
+
+
+CONFIRMED_BY = 6  # characters

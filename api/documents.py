@@ -187,7 +187,7 @@ async def withdraw_document(
 async def show_documents(update_id: Id, caller: Reader, session: Reading) -> Page[DocumentOut]:
     """List the forms that went out and the documents that came in."""
     row = await _visible(session, caller, update_id)
-    found = [d for d in await documents_of(session, row.id) if _is_shown(caller, row, d)]
+    found = [d for d in await documents_of(session, row.id) if is_shown(caller, row, d)]
     names = await names_of(session, {document.submitted_by for document in found})
     return Page(items=[_shown(document, names) for document in found])
 
@@ -216,7 +216,7 @@ async def visible_document(session: AsyncSession, caller: Caller, document_id: s
     if document is None or row is None:
         raise not_found("document")
     authorize(caller, Permission.SEE_DOCUMENTS, row)
-    if not _is_shown(caller, row, document):
+    if not is_shown(caller, row, document):
         raise not_found("document")
     return document
 
@@ -277,7 +277,7 @@ def _sees_requests_only(caller: Caller, row: Update) -> bool:
     return all(grant.role is Role.OFFICER for grant in any_scope)
 
 
-def _is_shown(caller: Caller, row: Update, document: Document) -> bool:
+def is_shown(caller: Caller, row: Update, document: Document) -> bool:
     if document.state == "refused":
         return False
     return document.kind == DocumentKind.REQUEST_FORM or not _sees_requests_only(caller, row)

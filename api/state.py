@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
+from api.background import Background
 from api.keys import Keys, load_keys
 from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.signing_in import Guesses
@@ -39,6 +40,7 @@ class State:
     temporal: TemporalLink
     ca: AuthorityLink
     guesses: Guesses = field(default_factory=Guesses)
+    background: Background = field(default_factory=Background)
 
 
 @asynccontextmanager
@@ -47,6 +49,7 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
     keys, profiles = load_keys(settings), load_profiles(settings.profiles_file)
     engine = create_engine(settings.database_url)
     ca = embedded_ca(settings, engine, profiles, keys.decision_root)
+    background = Background()
     try:
         yield State(
             settings=settings,
@@ -58,8 +61,10 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
             store=FileStore(settings.document_dir),
             temporal=TemporalLink(settings, temporal),
             ca=ca,
+            background=background,
         )
     finally:
+        await background.close()
         ca.close()
         await engine.dispose()
 

@@ -20,11 +20,16 @@ from api.problems import Problem, not_found
 from api.routing import GuardedRoute
 from api.state import Everything, State
 from api.update_views import visible_update
+from cardflow.ca.embedded import requests
+from cardflow.ca.embedded.listing import find_certificate
 from cardflow.db import register_live as register
+from cardflow.db.register_trail import list_checks
+from cardflow.db.register_updates import find_update, registered_certificate
 from cardflow.sql import transaction
 
 PAUSE = 0.5  # seconds
 CHECK_EVERY = 8  # looks; whoever was signed out or disabled hears nothing more after 4 seconds
+LONGEST_TOPIC = 160  # "request:" and the id of an update, a revision, a lane
 LONGEST = 1_200  # looks; the browser comes back by itself
 RETRY_MILLISECONDS = 2_000
 
@@ -74,6 +79,32 @@ async def _agents(session: AsyncSession, caller: Caller, _id: str) -> object:
     return await register.agents_of(session, caller.id)
 
 
+async def _requests(session: AsyncSession, caller: Caller, _id: str) -> object:
+    authorize(caller, Permission.SEE_REQUESTS)
+    return await requests.version(session)
+
+
+async def _request(session: AsyncSession, caller: Caller, request_id: str) -> object:
+    authorize(caller, Permission.SEE_REQUESTS)
+    update_id = request_id.partition(":")[0]
+    row = await find_update(session, update_id)
+    documents = await register.documents_on(session, update_id) if row else ()
+    return await requests.version_of(session, request_id), row and row.events, documents
+
+
+async def _certificate(session: AsyncSession, caller: Caller, serial_number: str) -> object:
+    authorize(caller, Permission.SEE_CERTIFICATES)
+    found = await find_certificate(session, serial_number)
+    registered = await registered_certificate(session, serial_number)
+    return found and (str(found.revoked_at), found.on_crl), registered and registered.state
+
+
+async def _checks(session: AsyncSession, caller: Caller, _id: str) -> object:
+    authorize(caller, Permission.SEE_AUDIT)
+    newest = await list_checks(session, before="", limit=1)
+    return [(check.id, check.checked, str(check.finished_at)) for check in newest]
+
+
 TOPICS: dict[str, Version] = {
     "agents": _agents,
     "everything": _everything,
@@ -81,6 +112,10 @@ TOPICS: dict[str, Version] = {
     "update": _update,
     "card": _card,
     "mine": _mine,
+    "requests": _requests,
+    "request": _request,
+    "certificate": _certificate,
+    "checks": _checks,
 }
 
 
@@ -99,7 +134,7 @@ async def tell(
     request: Request,
     caller: Listener,
     state: Everything,
-    of: Annotated[str, Query(max_length=60)],
+    of: Annotated[str, Query(max_length=LONGEST_TOPIC)],
     seen: Annotated[str, Query(max_length=16)] = "",
     last_event_id: Annotated[str, Header(max_length=16)] = "",
 ) -> AsyncIterator[ServerSentEvent]:

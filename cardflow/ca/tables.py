@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import LargeBinary, Text, UniqueConstraint
+from sqlalchemy import Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from cardflow.sql import Instant
@@ -33,8 +33,13 @@ class CaRequest(SQLModel, table=True):
     """One request, with profile and person as they stood when it came: JSON, never changed."""
 
     __tablename__ = "ca_requests"
+    __table_args__ = (
+        Index("ix_ca_requests_state", "state", "submitted_at", "request_id"),
+        Index("ix_ca_requests_profile", "profile", "submitted_at", "request_id"),
+        Index("ix_ca_requests_submitted_at", "submitted_at", "request_id"),
+    )
     request_id: str = Field(primary_key=True, max_length=200)
-    state: str = Field(index=True, max_length=16)
+    state: str = Field(max_length=16)
     profile: str = Field(max_length=64)
     profile_json: str = _text()
     subject_json: str = _text()
@@ -75,6 +80,13 @@ class CaCertificate(SQLModel, table=True):
     """What is signed or about to be: the draft is committed first, the certificate afterwards."""
 
     __tablename__ = "ca_certificates"
+    __table_args__ = (
+        # Ends after what is revoked: nearly all are not, and are read by when they end.
+        Index("ix_ca_certificates_revoked_at", "revoked_at", "not_after", "id"),
+        Index("ix_ca_certificates_person_id", "person_id", "id"),
+        Index("ix_ca_certificates_profile", "profile", "id"),
+        Index("ix_ca_certificates_subject", "subject_folded", "id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     serial_number: str = Field(unique=True, max_length=40)
     request_id: str | None = Field(
@@ -84,9 +96,15 @@ class CaCertificate(SQLModel, table=True):
     certificate_pem: str = _text(default="")  # empty until signed
     not_before: datetime = _instant()
     not_after: datetime = _instant(index=True)
-    revoked_at: datetime | None = _instant(default=None, index=True)
+    revoked_at: datetime | None = _instant(default=None)
     revocation_reason: str = Field(default="", max_length=32)
     on_crl: int | None = Field(default=None)  # the first CRL that lists it
+    # For searching; what counts is in the certificate.
+    profile: str = Field(default="", max_length=64)
+    person_id: str = Field(default="", max_length=256)
+    subject_folded: str = _text(default="")  # RFC 4514, without case
+    revoked_by: str = Field(default="", max_length=256)
+    revocation_note: str = _text(default="")
 
 
 class CaCrl(SQLModel, table=True):

@@ -3,6 +3,7 @@
 Every entry carries the hash of the one before, so an edit breaks what follows.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,10 +102,24 @@ async def verify(
 ) -> Verification:
     """Return whether every entry is as it was written, none is missing, and checkpoints agree."""
     walk = Walk(checkpoints, known=known, now=now)
-    async for page in pages(session):
-        for link in page:
-            walk.take(link)
+    async for _ in walking(session, walk):
+        pass
     return walk.close()
+
+
+async def walking(session: AsyncSession, walk: Walk) -> AsyncIterator[int]:
+    """Have ``walk`` take every link, and yield now and then how far it came.
+
+    The hashing is done beside the event loop: whoever serves people goes on serving them.
+    """
+    async for page in pages(session):
+        await asyncio.to_thread(_take, walk, page)
+        yield walk.number
+
+
+def _take(walk: Walk, page: Sequence[Link]) -> None:
+    for link in page:
+        walk.take(link)
 
 
 async def pages(session: AsyncSession, after: int = 0) -> AsyncIterator[Sequence[Link]]:

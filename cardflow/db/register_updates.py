@@ -21,6 +21,7 @@ from cardflow.db.tables import (
     Update,
     UpdateLane,
 )
+from cardflow.db.views import input_of
 from cardflow.model import CertificateKind
 
 # Updates
@@ -83,6 +84,23 @@ def _has(search: str, *columns: str) -> ColumnElement[bool]:
     return or_(*(col(column).icontains(search, autoescape=True) for column in columns))
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long an update lets people wait: for a reminder, and at all."""
+
+    reminder_hours: int
+    due_at: datetime
+
+
+async def patience_of(session: AsyncSession, update_ids: Collection[str]) -> dict[str, Patience]:
+    """Return the patience of updates by id; what is no update is left out."""
+    query = select(Update).where(col(Update.id).in_(update_ids))
+    return {
+        row.id: Patience(input_of(row).policy.reminder_hours, row.due_at)
+        for row in (await session.scalars(query)).all()
+    }
+
+
 async def lanes_of(session: AsyncSession, update_id: str) -> dict[str, UpdateLane]:
     """Return the stored texts of an update's lanes by lane."""
     query = select(UpdateLane).where(col(UpdateLane.update_id) == update_id)
@@ -131,6 +149,14 @@ async def certificates_of(session: AsyncSession, card_id: str) -> dict[str, Cert
     """Return the certificates that we know on the card, by the SHA-256 of their DER."""
     query = select(Certificate).where(col(Certificate.card_id) == card_id)
     return {row.sha256: row for row in (await session.scalars(query)).all()}
+
+
+async def registered_certificate(session: AsyncSession, serial_number: str) -> Certificate | None:
+    """Return the register's record of a certificate that we had issued."""
+    query = select(Certificate).where(
+        col(Certificate.serial_number) == serial_number, col(Certificate.kind) == "managed"
+    )
+    return (await session.scalars(query.limit(1))).first()
 
 
 async def unpaid_debts(session: AsyncSession, card_id: str) -> list[Debt]:
@@ -182,6 +208,23 @@ async def journalled(session: AsyncSession, action_id: str) -> JournalEntry | No
     """Return the journal's entry of an action."""
     query = select(JournalEntry).where(col(JournalEntry.action_id) == action_id)
     return (await session.scalars(query)).one_or_none()
+
+
+async def journal_of(
+    session: AsyncSession, update_id: str
+) -> list[tuple[JournalEntry, JournalAnswer | None]]:
+    """Return the actions on an update that were journalled, each with its answer, in order."""
+    query = (
+        select(JournalEntry, JournalAnswer)
+        .join(
+            JournalAnswer,
+            col(JournalAnswer.action_id) == col(JournalEntry.action_id),
+            isouter=True,
+        )
+        .where(col(JournalEntry.update_id) == update_id)
+        .order_by(col(JournalEntry.number))
+    )
+    return [(entry, answer) for entry, answer in (await session.execute(query)).all()]
 
 
 async def answer_to(session: AsyncSession, action_id: str) -> JournalAnswer | None:

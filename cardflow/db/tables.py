@@ -328,6 +328,22 @@ class AuditCheckpoint(SQLModel, table=True):
     token: str
 
 
+class AuditCheck(SQLModel, table=True):
+    """A check of the whole audit chain: who ordered it, how far it came, what it found."""
+
+    __tablename__ = "audit_checks"
+    id: str = Field(primary_key=True, max_length=36)
+    started_by: str = Field(max_length=36)
+    started_at: datetime = instant()
+    seen_at: datetime = instant()  # when it last reported; silence means that its process ended
+    finished_at: datetime | None = instant(default=None, nullable=True)
+    total: int  # the number of the last entry when it began
+    checked: int = 0
+    covered_to: int = 0  # the last entry that a checkpoint has signed
+    broken_at: int | None = Field(default=None, nullable=True)
+    reason: str = ""
+
+
 class Mail(SQLModel, table=True):
     """One mail to one person about one event; its Message-ID is the same at each try.
 

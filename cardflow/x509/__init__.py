@@ -1,6 +1,7 @@
 """Bytes to facts: what a certificate or a CSR says, and what speaks against it. No I/O."""
 
 from cardflow.x509.acceptance import certificate_objections
+from cardflow.x509.contents import CertificateContents, chain_as, contents_of_certificate
 from cardflow.x509.naming import (
     ascii_email,
     name_of,
@@ -19,14 +20,19 @@ from cardflow.x509.reading import (
     spki_sha256,
     verify_signature,
 )
-from cardflow.x509.requests import csr_objections
+from cardflow.x509.requests import CsrFacts, csr_objections, facts_of_csr
 
 __all__ = [
+    "CertificateContents",
     "CertificateFacts",
+    "CsrFacts",
     "ascii_email",
     "certificate_objections",
+    "chain_as",
+    "contents_of_certificate",
     "csr_objections",
     "facts_of_certificate",
+    "facts_of_csr",
     "key_type_of",
     "load_certificate",
     "load_csr",

@@ -1,6 +1,10 @@
 """What people do at the door is in the audit trail, and a change to it is found."""
 
+import asyncio
+import csv
+import io
 from dataclasses import replace
+from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
@@ -8,8 +12,9 @@ from sqlalchemy import text
 from api.checkpoints import is_due, make_checkpoint
 from cardflow.checkpoint_files import read_tokens
 from cardflow.checkpoints import read
-from cardflow.decisions import root_hex
-from cardflow.model import Role
+from cardflow.db.tables import AuditCheck
+from cardflow.decisions import root_hex, utc_now
+from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from cli.audit import verified
 from tests.api.conftest import PASSWORD, reasons
@@ -159,10 +164,102 @@ async def test_an_exported_trail_is_verified_elsewhere_under_a_root_that_was_kep
     assert "does not belong to this organisation" in foreign.reason
 
 
+async def test_the_trail_is_searched_by_card_and_time_from_either_end(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    cards = [(await ada.post("/api/v1/cards", json={"token_serial": f"SN{n}"})).json()["id"]
+             for n in range(3)]  # fmt: skip
+    entries = (await ada.get(AUDIT, params={"order": "newest"})).json()["items"]
+    of_card = await ada.get(AUDIT, params={"card": cards[1]})
+    later = await ada.get(AUDIT, params={"since": entries[0]["at"]})
+    earlier = await ada.get(AUDIT, params={"before": entries[0]["at"]})
+    nothing = await ada.get(AUDIT, params={"since": "2026-01-01T00:00:00"})
+
+    assert [entry["number"] for entry in entries] == [3, 2, 1]
+    assert [entry["number"] for entry in of_card.json()["items"]] == [2]
+    assert [entry["number"] for entry in later.json()["items"]] == [3]
+    assert [entry["number"] for entry in earlier.json()["items"]] == [1, 2]
+    assert nothing.status_code == 422  # an instant needs a time zone
+
+
+async def test_the_newest_first_are_paged_to_the_end(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    for n in range(3):
+        await ada.post("/api/v1/cards", json={"token_serial": f"SN{n}"})
+    query = {"order": "newest", "limit": 2}
+
+    first = (await ada.get(AUDIT, params=query)).json()
+    second = (await ada.get(AUDIT, params={**query, "cursor": first["next"]})).json()
+    other_list = await ada.get(AUDIT, params={"cursor": first["next"]})
+
+    numbers = [entry["number"] for page in (first, second) for entry in page["items"]]
+    assert numbers == [3, 2, 1]
+    assert second["next"] is None
+    assert other_list.status_code == 422
+
+
+async def test_an_export_has_every_entry_asked_for_and_no_formula(sign_in):
+    ada = await sign_in("ada", Role.ADMIN, name="=cmd|' /C calc'!A0")
+    for n in range(5):
+        await ada.post("/api/v1/cards", json={"token_serial": f"SN{n}"})
+    told = (await ada.get(AUDIT, params={"kind": "card_added"})).json()["items"]
+
+    answer = await ada.get(f"{AUDIT}/csv", params={"kind": "card_added"})
+
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert [row["text"] for row in rows] == [entry["text"] for entry in told]
+    assert [row["hash"] for row in rows] == [entry["hash"] for entry in told]
+    assert {row["actor_name"] for row in rows} == {"'=cmd|' /C calc'!A0"}
+
+
+async def test_a_check_in_the_background_is_kept_with_its_result(sign_in, app):
+    ada = await sign_in("ada", Role.AUDITOR)
+    started = await ada.post(f"{AUDIT}/checks", json={})
+    assert started.status_code == 202
+    whole = await finished(ada, started)
+
+    await without_triggers(app, "UPDATE audit SET actor = 'somebody else' WHERE number = 1")
+    broken = await finished(ada, await ada.post(f"{AUDIT}/checks", json={}))
+
+    assert (whole["outcome"], whole["checked"]) == ("whole", 0)
+    assert (broken["outcome"], broken["broken_at"]) == ("broken", 1)
+    assert broken["reason"] == "a column beside its text was changed"
+    listed = (await ada.get(f"{AUDIT}/checks")).json()["items"]
+    assert [check["outcome"] for check in listed] == ["broken", "whole"]
+    assert (await ada.get(f"{AUDIT}/checks/{'0' * 36}")).status_code == 404
+
+
+async def test_a_check_whose_process_ended_is_said_to_be_broken_off(sign_in, app):
+    ada = await sign_in("ada", Role.AUDITOR)
+    long_ago = utc_now() - timedelta(hours=1)
+    check = AuditCheck(
+        id=new_id(), started_by="x", started_at=long_ago, seen_at=long_ago, total=9, checked=3
+    )
+    async with transaction(app.state.cardflow.sessions) as session:
+        session.add(check)
+
+    shown = (await ada.get(f"{AUDIT}/checks/{check.id}")).json()
+    again = await ada.post(f"{AUDIT}/checks", json={})
+
+    assert (shown["outcome"], shown["checked"]) == ("broken_off", 3)
+    assert again.json()["id"] != check.id
+
+
+async def finished(client, started):
+    """Return the check once it is over."""
+    path = f"{AUDIT}/checks/{started.json()['id']}"
+    for _ in range(500):
+        check = (await client.get(path)).json()
+        if check["outcome"] != "running":
+            return check
+        await asyncio.sleep(0.01)
+    raise AssertionError(check)
+
+
 async def test_holders_and_operators_do_not_read_the_trail(sign_in):
     somebody = await sign_in("sam", Role.HOLDER, Role.OPERATOR, Role.OFFICER, Role.SERVICE)
 
-    for path in (AUDIT, f"{AUDIT}/verify", f"{AUDIT}/export"):
+    for path in (AUDIT, f"{AUDIT}/verify", f"{AUDIT}/export", f"{AUDIT}/csv"):
         assert (await somebody.get(path)).status_code == 403
     assert (await somebody.post(f"{AUDIT}/checkpoints")).status_code == 403
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
+import itertools
 import shutil
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509 import ocsp
 from sqlalchemy import select
 from temporalio import workflow
@@ -18,11 +20,14 @@ from api.app import create_app
 from api.state import opened
 from cardflow.ca import Issued, Pending
 from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
+from cardflow.ca.tables import CaRequest
 from cardflow.db.tables import AuditEntry, Card, JournalEntry, Update
+from cardflow.db.views import text_of
 from cardflow.decisions import read, utc_now
 from cardflow.model import Act, Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import client_of, reasons
+from tests.build import a_policy, an_entry, an_update
 from tests.ca.making import OFFICER, TWO_OFFICERS, Home, a_request
 from tests.waiting import PATIENCE
 from workflows.card_update import workflow_id
@@ -67,7 +72,7 @@ def ask(worker_ca, register):
     """Return what asks for a certificate for a new holder, and returns the request."""
 
     async def asked(profile=OFFICER, *, by="", update_id=""):
-        holder = await register("holly")
+        holder = await register(f"holly-{new_id()}", name="Holly")
         request = a_request(
             profile,
             request_id=f"{update_id or new_id()}:1:{profile}",
@@ -125,6 +130,73 @@ async def test_an_approval_is_signed_journalled_told_to_the_ca_and_audited(
     assert (action.act, action.actor) == (Act.DECIDE_REQUEST, omar.headers["X-Person"])
     assert told.count("request_decided") == 1
     assert isinstance(await worker_ca.poll(request.request_id), Issued)
+
+
+async def test_a_request_is_shown_with_its_key_its_profile_and_what_the_linter_says(sign_in, ask):
+    request = await ask()
+    omar = await sign_in("omar", Role.OFFICER)
+
+    shown = (await omar.get(f"{REQUESTS}/{request.request_id}")).json()
+
+    assert (shown["security_bits"], shown["signature_hash"]) == (128, "sha256")
+    assert shown["proof_of_possession"] is True
+    assert shown["csr_subject"] == "CN=whatever"
+    assert shown["key_usage"] == ["digitalSignature"]
+    assert "1.3.6.1.4.1.311.20.2.2" in shown["extended_key_usage"]
+    assert [f for f in shown["findings"] if f["serious"]] == []
+    assert {f["code"] for f in shown["findings"]} == {
+        "pkix.subject_key_identifier_method_1_identified"
+    }
+    assert shown["objections"] == []
+
+
+async def test_lists_of_requests_are_narrowed_and_paged(sign_in, ask):
+    omar = await sign_in("omar", Role.OFFICER)
+    first, second = await ask(), await ask(TWO_OFFICERS)
+    third = await ask()
+    await decide(omar, third, "reject", reason="unknown")
+
+    async def ids(**query):
+        answer = await omar.get(REQUESTS, params=query)
+        assert answer.status_code == 200, answer.text
+        return [item["id"] for item in answer.json()["items"]]
+
+    assert await ids() == [first.request_id, second.request_id]
+    assert await ids(profile=TWO_OFFICERS) == [second.request_id]
+    assert await ids(person=first.subject.person_id) == [first.request_id]
+    assert await ids(state="rejected") == await ids(state="decided") == [third.request_id]
+    assert await ids(state="all") == [r.request_id for r in (third, second, first)]
+    assert await ids(older_than_days=1) == await ids(state="issued") == []
+    for state in ("pending", "all"):
+        page = (await omar.get(REQUESTS, params={"state": state, "limit": 1})).json()
+        query = {"state": state, "limit": 1, "cursor": page["next"]}
+        assert (await ids(**query)) == [second.request_id]
+    assert (await omar.get(REQUESTS, params={"state": "lost"})).status_code == 422
+
+
+async def test_a_request_that_waits_for_long_is_overdue(sign_in, ask, app, worker_ca):
+    card_id, update_id = new_id(), new_id()
+    request = await ask(update_id=update_id)
+    await store_update(app, card_id, update_id, request.subject.person_id)
+    omar = await sign_in("omar", Role.OFFICER)
+    young = (await omar.get(f"{REQUESTS}/{request.request_id}")).json()
+    async with transaction(app.state.cardflow.sessions) as session:
+        row = await session.get_one(CaRequest, request.request_id)
+        row.submitted_at -= timedelta(hours=a_policy().reminder_hours + 1)
+
+    old = (await omar.get(REQUESTS)).json()["items"][0]
+
+    assert (young["overdue"], old["overdue"]) == (False, True)
+    assert old["due_at"] is not None
+
+
+async def test_auditors_look_and_are_told_who_decides(sign_in, ask):
+    request = await ask()
+    audrey = await sign_in("audrey", Role.AUDITOR)
+
+    shown = (await audrey.get(f"{REQUESTS}/{request.request_id}")).json()
+
+    assert shown["objections"] == ["requests are decided by CA officers"]
 
 
 async def test_a_repeat_of_a_decision_changes_nothing(sign_in, ask, app):
@@ -269,6 +341,123 @@ async def test_a_revoked_certificate_is_revoked_for_everybody(
     assert kinds.count("revocation_ordered") == 1
 
 
+async def test_certificates_are_found_by_what_is_known_of_them(sign_in, ask, worker_ca):
+    omar, _request, certificate = await issued(sign_in, ask, worker_ca)
+    number = format(certificate.serial_number, "x")
+
+    async def found(**query):
+        answer = await omar.get(CERTIFICATES, params=query)
+        assert answer.status_code == 200, answer.text
+        return [item["serial_number"] for item in answer.json()["items"]]
+
+    for query in (
+        {"subject": "ALICE díaz"},
+        {"profile": OFFICER},
+        {"state": "valid"},
+        {"expiring_within_days": 366},
+        {"serial_number": ":".join(number[i : i + 2] for i in range(0, len(number), 2))}
+        if len(number) % 2 == 0
+        else {"serial_number": f"0{number}"},
+    ):
+        assert await found(**query) == [number], query
+    for query in (
+        {"subject": "100%"},
+        {"profile": "tls-client"},
+        {"state": "expired"},
+        {"state": "revoked"},
+        {"expiring_within_days": 30},
+    ):
+        assert await found(**query) == [], query
+    assert (await omar.get(CERTIFICATES, params={"serial_number": "xyz"})).status_code == 409
+
+
+async def test_lists_of_certificates_go_on_where_they_ended(sign_in, ask, worker_ca):
+    omar, _request, first = await issued(sign_in, ask, worker_ca)
+    other = await worker_ca.submit(a_request(request_id=f"{new_id()}:1:tls-client"))
+    second = x509.load_pem_x509_certificate(other.certificate_pem.encode())
+    numbers = [format(c.serial_number, "x") for c in (first, second)]
+    await revoke(omar, numbers[1])
+    await revoke(omar, numbers[0])
+
+    for query, expected in (
+        ({}, numbers[::-1]),
+        ({"state": "revoked"}, numbers),
+    ):
+        seen, cursor = [], ""
+        while cursor is not None:
+            asked = {**query, "limit": 1, **({"cursor": cursor} if cursor else {})}
+            page = (await omar.get(CERTIFICATES, params=asked)).json()
+            seen += [item["serial_number"] for item in page["items"]]
+            cursor = page["next"]
+        assert seen == expected
+
+
+async def revoke(client, serial_number, **body):
+    path = f"{CERTIFICATES}/{serial_number}/revoke"
+    return await client.post(path, json={"reason": "superseded", **body})
+
+
+async def test_a_certificate_is_shown_with_everything_and_given_in_every_form(
+    sign_in, ask, worker_ca, anonymous
+):
+    omar, request, certificate = await issued(sign_in, ask, worker_ca)
+    path = f"{CERTIFICATES}/{certificate.serial_number:x}"
+
+    shown = (await omar.get(path)).json()
+    given = {
+        form: (await omar.get(f"{path}/download", params={"form": form})).content
+        for form in ("pem", "der", "chain", "p7b")
+    }
+
+    assert shown["alternative_names"] == [
+        f"upn: {request.subject.upn}",
+        f"sid: {request.subject.sid}",
+    ]
+    assert shown["key_usage"] == ["digitalSignature"]
+    assert shown["ocsp_urls"] == ["http://127.0.0.1:8000/pki/ocsp"]
+    assert shown["crl_urls"] == ["http://127.0.0.1:8000/pki/crl"]
+    assert (shown["card"], len(shown["chain_pem"])) == (None, 2)
+    der = certificate.public_bytes(Encoding.DER)
+    assert given["der"] == der
+    assert x509.load_pem_x509_certificate(given["pem"]) == certificate
+    chain = x509.load_pem_x509_certificates(given["chain"])
+    assert set(chain) == set(pkcs7.load_der_pkcs7_certificates(given["p7b"]))
+    for child, parent in itertools.pairwise(chain):
+        child.verify_directly_issued_by(parent)
+    assert (await omar.get(f"{path}/download?form=jks")).status_code == 422
+    assert (await omar.get(f"{CERTIFICATES}/abc")).status_code == 404
+
+
+async def test_a_revocation_keeps_who_ordered_it_and_their_note(sign_in, ask, worker_ca):
+    omar, _request, certificate = await issued(sign_in, ask, worker_ca)
+
+    answer = await revoke(omar, f"{certificate.serial_number:x}", note="The card was lost.")
+    await worker_ca.maintain()
+    shown = (await omar.get(f"{CERTIFICATES}/{certificate.serial_number:x}")).json()
+
+    assert answer.json()["revoked_by_name"] == "Omar"
+    assert shown["revocation_note"] == "The card was lost."
+    assert shown["on_crl"] == 2
+
+
+async def test_the_authority_shows_its_certificates_and_crls(sign_in, worker_ca):
+    omar = await sign_in("omar", Role.OFFICER)
+
+    shown = (await omar.get("/api/v1/ca")).json()
+
+    assert shown["issuing"]["issuer"] == shown["root"]["subject"]
+    assert (shown["crl"]["number"], shown["root_crl"]["number"]) == (1, 1)
+    assert shown["health"] == []
+    assert shown["ocsp_signer_until"] is not None
+
+
+async def test_a_new_authority_says_what_it_lacks(sign_in):
+    shown = (await (await sign_in("omar", Role.OFFICER)).get("/api/v1/ca")).json()
+
+    assert (shown["crl"], shown["ocsp_signer_until"]) == (None, None)
+    assert any("start the worker" in line for line in shown["health"])
+
+
 async def test_what_cannot_be_revoked_is_said(sign_in, ask, worker_ca):
     omar, _request, certificate = await issued(sign_in, ask, worker_ca)
 
@@ -402,7 +591,7 @@ async def store_update(app, card_id, update_id, holder_id):
         stage="pending",
         opened_at=now,
         due_at=now,
-        input="{}",
+        input=text_of(an_update(a_policy(an_entry(OFFICER)), opened_at=now)),
         view="{}",
     )
     async with transaction(app.state.cardflow.sessions) as session:

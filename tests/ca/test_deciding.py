@@ -28,7 +28,7 @@ async def say(ca, facts, officer="officer-1", verdict=Verdict.APPROVE, **word):
 
 async def test_officers_see_what_will_be_issued(ca, desk):
     facts = await asked(ca)
-    assert [facts] == await desk.pending_requests()
+    assert [facts] == await desk.list_requests()
     assert facts.subject == f"CN=Alice Díaz,UID={ALICE.person_id},O=Example Organisation"
     assert facts.alternative_names == (f"upn: {ALICE.upn}", f"sid: {ALICE.sid}")
     assert (facts.key_type, facts.officers_needed, facts.state) == ("P-256", 1, "pending")
@@ -42,7 +42,7 @@ async def test_officers_are_told_that_windows_needs_a_security_identifier(ca):
 
 async def test_the_oldest_request_comes_first(ca):
     asked_for = [await asked(ca) for _ in range(3)]
-    assert await ca.pending_requests() == asked_for
+    assert await ca.list_requests() == asked_for
 
 
 async def test_an_approval_at_the_desk_is_signed_by_the_worker(ca, desk):
@@ -51,7 +51,7 @@ async def test_an_approval_at_the_desk_is_signed_by_the_worker(ca, desk):
     assert facts.serial_number == ""
     assert isinstance(await ca.poll(facts.request_id), Issued)
     assert (await desk.request(facts.request_id)).serial_number
-    assert await desk.pending_requests() == []
+    assert await desk.list_requests() == []
 
 
 async def test_a_rejection_is_final_and_brings_its_reason(ca, desk):

@@ -3,7 +3,7 @@
 from cardflow.db.audit import Entry, append
 from cardflow.db.register_cards import carries_certificates, list_cards, policy_exists
 from cardflow.db.register_policies import find_version, list_newest, list_versions, newest_version
-from cardflow.db.register_trail import list_entries
+from cardflow.db.register_trail import Wanted, list_entries
 from cardflow.db.tables import Card, Certificate, PolicyVersion
 from cardflow.model import CardState, Role
 from cardflow.sql import transaction
@@ -101,9 +101,10 @@ async def test_the_trail_is_narrowed_by_update_kind_and_actor(sessions):
             await append(session, Entry(kind, NOW, actor=actor, update_id=update))
 
     async def numbers(**wanted):
-        given = {"after": 0, "limit": 9, "update_id": "", "kind": "", "actor": "", **wanted}
+        given = {"after": wanted.pop("after", 0), "limit": wanted.pop("limit", 9)}
         async with transaction(sessions) as session:
-            return [entry.number for entry in await list_entries(session, **given)]
+            found = await list_entries(session, Wanted(**wanted), **given)
+            return [entry.number for entry in found]
 
     assert await numbers() == [1, 2, 3]
     assert await numbers(after=1, limit=1) == [2]

@@ -20,19 +20,20 @@ from cardflow.ca import Answer, Capabilities, CertificateRequest, RevocationReas
 from cardflow.ca.embedded import deciding, requests
 from cardflow.ca.embedded.building import Issuer
 from cardflow.ca.embedded.health import health_objections
-from cardflow.ca.embedded.intake import Intake
+from cardflow.ca.embedded.intake import Examination, Intake
 from cardflow.ca.embedded.issuing import Issuance
 from cardflow.ca.embedded.keys import Layout
-from cardflow.ca.embedded.requests import RequestFacts
+from cardflow.ca.embedded.requests import Place, RequestFacts, Wanted
 from cardflow.ca.embedded.responder import Responder
 from cardflow.ca.embedded.revoking import Revocations
 from cardflow.ca.embedded.setup import load_hierarchy
-from cardflow.ca.tables import CaCertificate
+from cardflow.ca.tables import CaCertificate, State
 from cardflow.errors import Refused, Unavailable
 from cardflow.model import Profile, Verdict
-from cardflow.sql import sessions_of, transaction
+from cardflow.sql import for_reading, sessions_of, transaction
 
 PAGE = 500
+WAITING = Wanted(states=(State.PENDING,))
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class EmbeddedCA:
         self._layout = Layout(directory)
         self._decision_root = decision_root
         self._sessions = sessions_of(engine)
+        self._reads = sessions_of(for_reading(engine))
         issuer = Issuer(self._hierarchy.issuing, public_url)
         self._issuance = Issuance(self._sessions, issuer, issuing_key)
         self._intake = Intake(
@@ -100,9 +102,11 @@ class EmbeddedCA:
         """Withdraw the request; a certificate that is being issued, or is issued, stays."""
         await self._intake.cancel(handle)
 
-    async def revoke(self, serial_number: str, reason: RevocationReason) -> None:
+    async def revoke(
+        self, serial_number: str, reason: RevocationReason, *, by: str = "", note: str = ""
+    ) -> None:
         """Revoke for good; the CRL is renewed at once where the issuing key is."""
-        await self._revocations.record(serial_number, reason, _now())
+        await self._revocations.record(serial_number, reason, _now(), by=by, note=note)
         if self._issuance.can_sign:
             await self._revocations.publish_if_due(_now())
 
@@ -116,17 +120,27 @@ class EmbeddedCA:
         root_crl = x509.load_der_x509_crl(self.root_crl_der())
         return health_objections(self._hierarchy, root_crl, crl, self._responder, _now())
 
+    def ocsp_signer_until(self) -> datetime:
+        """Return how long the OCSP signer's certificate is good, or raise Unavailable."""
+        return self._responder.signer().certificate.not_valid_after_utc
+
     # The officers' desk
 
-    async def pending_requests(self) -> list[RequestFacts]:
-        """Return what waits for officers, oldest first."""
-        async with transaction(self._sessions) as session:
-            return await requests.pending(session)
+    async def list_requests(
+        self, wanted: Wanted = WAITING, *, after: Place | None = None, limit: int = PAGE
+    ) -> list[RequestFacts]:
+        """Return the requests that follow ``after``; at first those that wait, oldest first."""
+        async with transaction(self._reads) as session:
+            return await requests.listed(session, wanted, after=after, limit=limit)
 
     async def request(self, request_id: str) -> RequestFacts:
         """Return what an officer is shown of one request."""
-        async with transaction(self._sessions) as session:
-            return await requests.facts(session, await requests.locked(session, request_id))
+        async with transaction(self._reads) as session:
+            return await requests.facts(session, await requests.found(session, request_id))
+
+    async def examine(self, request_id: str) -> Examination:
+        """Return what a decision rests on besides the facts; the linter runs now."""
+        return await self._intake.examine(request_id)
 
     async def decide(
         self,

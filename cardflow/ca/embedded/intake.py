@@ -1,6 +1,7 @@
 """Requests coming in: refused with every reason, taken in once, answered alike on every repeat."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import IntegrityError
@@ -9,15 +10,33 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cardflow.ca import Answer, CertificateRequest, Issued, Pending, Rejected
 from cardflow.ca.embedded import deciding, requests
 from cardflow.ca.embedded.issuing import Draft, Issuance
+from cardflow.ca.embedded.lint import Finding
 from cardflow.ca.embedded.setup import Hierarchy
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
 from cardflow.model import Profile
 from cardflow.sql import Sessions, transaction
-from cardflow.x509 import csr_objections, load_csr, spki_sha256, subject_objections
+from cardflow.x509 import (
+    CsrFacts,
+    csr_objections,
+    facts_of_csr,
+    load_csr,
+    spki_sha256,
+    subject_objections,
+)
 
 LONGEST_ID = 200
 WITHDRAWN = "the request was withdrawn"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a request asks for, and what the linter says of the certificate it would become."""
+
+    profile: Profile
+    csr: CsrFacts
+    csr_pem: str
+    findings: tuple[Finding, ...]
 
 
 class Intake:
@@ -144,6 +163,15 @@ class Intake:
         )
         key = load_csr(request.csr_pem).public_key()
         return await self._issuance.draft(profile, subject, key, _now())
+
+    # What a decision rests on
+
+    async def examine(self, request_id: str) -> Examination:
+        """Return what the request asks for and what the linter says of what would be signed."""
+        row = await self._known(request_id)
+        profile, key = requests.profile_of(row), load_csr(row.csr_pem).public_key()
+        found = await self._issuance.trial(profile, requests.subject_of(row), key, _now())
+        return Examination(profile, facts_of_csr(row.csr_pem), row.csr_pem, found)
 
     # What officers approved
 

@@ -21,11 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from cardflow.ca.embedded.building import Issuer, draft_leaf, pem, sign_draft, validity
-from cardflow.ca.embedded.lint import refuse_findings
+from cardflow.ca.embedded.lint import Finding, findings_on, refuse_findings
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
 from cardflow.model import Profile, Subject
 from cardflow.sql import Sessions, transaction
+from cardflow.x509.naming import ATTRIBUTE_NAMES
 
 T = TypeVar("T")
 
@@ -37,14 +38,17 @@ class Draft:
     certificate: x509.Certificate
     remarks: tuple[str, ...]
 
-    def row(self, request_id: str | None) -> CaCertificate:
-        """Return the write-ahead record."""
+    def row(self, request: CaRequest | None = None) -> CaCertificate:
+        """Return the write-ahead record; without a request it is the CA's own."""
         return CaCertificate(
             serial_number=format(self.certificate.serial_number, "x"),
-            request_id=request_id,
+            request_id=request.request_id if request else None,
             draft=self.certificate.public_bytes(Encoding.DER),
             not_before=self.certificate.not_valid_before_utc,
             not_after=self.certificate.not_valid_after_utc,
+            profile=request.profile if request else "",
+            person_id=request.person_id if request else "",
+            subject_folded=self.certificate.subject.rfc4514_string(ATTRIBUTE_NAMES).casefold(),
         )
 
 
@@ -92,15 +96,37 @@ class Issuance:
         now: datetime,
     ) -> Draft:
         """Return a linted draft, or raise Refused."""
+        return await self.in_thread(lambda: linted(self._leaf(profile, subject, public_key, now)))
+
+    async def trial(
+        self,
+        profile: Profile,
+        subject: Subject,
+        public_key: CertificatePublicKeyTypes,
+        now: datetime,
+    ) -> tuple[Finding, ...]:
+        """Return what the linter finds in what would be signed now."""
+
+        def work() -> tuple[Finding, ...]:
+            leaf = self._leaf(profile, subject, public_key, now)
+            return findings_on(leaf.public_bytes(Encoding.DER))
+
+        return await self.in_thread(work)
+
+    def _leaf(
+        self,
+        profile: Profile,
+        subject: Subject,
+        public_key: CertificatePublicKeyTypes,
+        now: datetime,
+    ) -> x509.Certificate:
         life = timedelta(days=profile.validity_days)
         period = validity(now, life, self._issuer.certificate)
-        return await self.in_thread(
-            lambda: linted(draft_leaf(self._issuer, profile, subject, public_key, period))
-        )
+        return draft_leaf(self._issuer, profile, subject, public_key, period)
 
     def begin(self, session: AsyncSession, row: CaRequest, draft: Draft) -> CaCertificate:
         """Record the draft as the request's: from here on it will be issued."""
-        record = draft.row(row.request_id)
+        record = draft.row(row)
         row.state = State.SIGNING
         session.add(record)
         return record

@@ -1,37 +1,51 @@
 """pkilint in process: its validators are built once, its findings never kept."""
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from cardflow.errors import Refused
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What the linter says of one certificate; a serious finding is never signed."""
+
+    severity: str  # pkilint's: NOTICE WARNING ERROR FATAL ...
+    code: str
+    message: str
+    serious: bool
+
+    @property
+    def text(self) -> str:
+        """The finding in one line."""
+        return f"lint: {self.code}" + (f" ({self.message})" if self.message else "")
+
+
 def refuse_findings(der: bytes) -> tuple[str, ...]:
     """Return remarks below a warning; raise Refused on a warning or worse."""
+    found = findings_on(der)
+    if objections := [finding.text for finding in found if finding.serious]:
+        raise Refused(*objections)
+    return tuple(finding.text for finding in found)
+
+
+def findings_on(der: bytes) -> tuple[Finding, ...]:
+    """Return everything that the linter says of the certificate."""
     from pkilint.validation import ValidationFindingSeverity
 
-    remarks: list[str] = []
-    objections: list[str] = []
-    for severity, text in _findings(der):
-        serious = severity <= ValidationFindingSeverity.WARNING
-        (objections if serious else remarks).append(text)
-    if objections:
-        raise Refused(*objections)
-    return tuple(remarks)
-
-
-def _findings(der: bytes) -> list[tuple[Any, str]]:
     loader, validator = _tools()
     results = validator.validate(loader.load_der_document(der).root)
-    return [
-        (found.finding.severity, f"lint: {found.finding.code}" + _detail(found.message))
+    return tuple(
+        Finding(
+            severity=found.finding.severity.name,
+            code=found.finding.code,
+            message=found.message or "",
+            serious=found.finding.severity <= ValidationFindingSeverity.WARNING,
+        )
         for result in results
         for found in result.finding_descriptions
-    ]
-
-
-def _detail(message: str | None) -> str:
-    return f" ({message})" if message else ""
+    )
 
 
 @cache

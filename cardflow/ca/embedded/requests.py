@@ -1,12 +1,15 @@
 """Requests as the CA keeps them: taken in once, compared on repeats, shown to officers, decided."""
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from cardflow.ca import CertificateRequest
 from cardflow.ca.tables import CaCertificate, CaDecision, CaKey, CaRequest, State
@@ -46,6 +49,7 @@ class RequestFacts:
     person_id: str
     requested_by: str
     submitted_at: datetime
+    ended_at: datetime | None
     key_type: str
     spki_sha256: str
     validity_days: int
@@ -110,6 +114,14 @@ async def locked(session: AsyncSession, request_id: str) -> CaRequest:
     return row
 
 
+async def found(session: AsyncSession, request_id: str) -> CaRequest:
+    """Return the request's row, for looking only."""
+    row = await session.get(CaRequest, request_id)
+    if row is None:
+        raise Refused(f"there is no request {request_id}")
+    return row
+
+
 def new_row(
     request: CertificateRequest, profile: Profile, remarks: Sequence[str], now: datetime
 ) -> CaRequest:
@@ -145,17 +157,91 @@ async def claim_key(session: AsyncSession, row: CaRequest) -> None:
 # What officers are shown
 
 
-async def pending(session: AsyncSession) -> list[RequestFacts]:
-    """Return the requests that wait for officers, oldest first."""
-    query = select(CaRequest).where(CaRequest.state == State.PENDING)
-    rows = await session.scalars(query.order_by(col(CaRequest.submitted_at)))
-    return [await facts(session, row) for row in rows.all()]
+@dataclass(frozen=True)
+class Wanted:
+    """Which requests are asked for; an empty word does not narrow."""
+
+    states: tuple[State, ...] = ()
+    profile: str = ""
+    person_id: str = ""
+    submitted_before: datetime | None = None
+    newest_first: bool = False
+
+
+Place = tuple[datetime, str]  # of a request in a list: when it came, and its id
+
+
+async def listed(
+    session: AsyncSession, wanted: Wanted, *, after: Place | None, limit: int
+) -> list[RequestFacts]:
+    """Return the requests that follow ``after``, in the order in which they came."""
+    at, request_id = col(CaRequest.submitted_at), col(CaRequest.request_id)
+    order = (at.desc(), request_id.desc()) if wanted.newest_first else (at, request_id)
+    query = _narrowed(select(CaRequest), wanted).order_by(*order).limit(limit)
+    if after:
+        query = query.where(_beyond(after, newest_first=wanted.newest_first))
+    return await facts_of(session, (await session.scalars(query)).all())
+
+
+def _narrowed(query: "SelectOfScalar[CaRequest]", wanted: Wanted) -> "SelectOfScalar[CaRequest]":
+    if wanted.states:
+        query = query.where(col(CaRequest.state).in_(wanted.states))
+    if wanted.profile:
+        query = query.where(col(CaRequest.profile) == wanted.profile)
+    if wanted.person_id:
+        query = query.where(col(CaRequest.person_id) == wanted.person_id)
+    if wanted.submitted_before:
+        query = query.where(col(CaRequest.submitted_at) <= wanted.submitted_before)
+    return query
+
+
+def _beyond(place: Place, *, newest_first: bool) -> ColumnElement[bool]:
+    at, request_id = col(CaRequest.submitted_at), col(CaRequest.request_id)
+    if newest_first:
+        return or_(at < place[0], and_(at == place[0], request_id < place[1]))
+    return or_(at > place[0], and_(at == place[0], request_id > place[1]))
+
+
+async def version(session: AsyncSession) -> tuple[object, ...]:
+    """Return what changes when any request does; asked a few times a second."""
+    undecided = (State.PENDING, State.APPROVED, State.SIGNING)
+    queries = (
+        select(func.max(CaRequest.submitted_at)),
+        select(func.max(CaDecision.id)),
+        select(func.count()).where(col(CaRequest.state).in_(undecided)),
+    )
+    return tuple([str(await session.scalar(query)) for query in queries])
+
+
+async def version_of(session: AsyncSession, request_id: str) -> tuple[object, ...]:
+    """Return what changes when the request does."""
+    decisions = select(func.count()).where(col(CaDecision.request_id) == request_id)
+    state = select(CaRequest.state).where(CaRequest.request_id == request_id)
+    return await session.scalar(state), await session.scalar(decisions)
 
 
 async def facts(session: AsyncSession, row: CaRequest) -> RequestFacts:
     """Return what an officer is shown of a request."""
+    (shown,) = await facts_of(session, [row])
+    return shown
+
+
+async def facts_of(session: AsyncSession, rows: Sequence[CaRequest]) -> list[RequestFacts]:
+    """Return what an officer is shown of requests."""
+    ids = [row.request_id for row in rows]
+    decisions: dict[str, list[CaDecision]] = defaultdict(list)
+    query = select(CaDecision).where(col(CaDecision.request_id).in_(ids))
+    for decision in await session.scalars(query.order_by(col(CaDecision.id))):
+        decisions[decision.request_id].append(decision)
+    numbers = select(CaCertificate.request_id, CaCertificate.serial_number).where(
+        col(CaCertificate.request_id).in_(ids)
+    )
+    issued = {row.request_id: row.serial_number for row in await session.execute(numbers)}
+    return [_facts(row, decisions[row.request_id], issued.get(row.request_id, "")) for row in rows]
+
+
+def _facts(row: CaRequest, given: Sequence[CaDecision], serial_number: str) -> RequestFacts:
     profile, subject = profile_of(row), subject_of(row)
-    query = select(CaCertificate.serial_number).where(CaCertificate.request_id == row.request_id)
     return RequestFacts(
         request_id=row.request_id,
         state=State(row.state),
@@ -166,18 +252,16 @@ async def facts(session: AsyncSession, row: CaRequest) -> RequestFacts:
         person_id=row.person_id,
         requested_by=row.requested_by,
         submitted_at=row.submitted_at,
+        ended_at=row.ended_at,
         key_type=key_type_of(load_csr(row.csr_pem).public_key()),
         spki_sha256=row.spki_sha256,
         validity_days=profile.validity_days,
         officers_needed=profile.officers_needed if profile.approval is Approval.OFFICER else 0,
         digest=digest_of(row),
         remarks=(*json.loads(row.lint), *_about_sid(subject, profile)),
-        decisions=tuple(
-            DecisionFacts(d.officer, d.verdict, d.reason, d.at)
-            for d in await decisions_on(session, row.request_id)
-        ),
+        decisions=tuple(DecisionFacts(d.officer, d.verdict, d.reason, d.at) for d in given),
         reason=row.reason,
-        serial_number=await session.scalar(query) or "",
+        serial_number=serial_number,
     )
 
 

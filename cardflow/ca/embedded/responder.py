@@ -84,7 +84,7 @@ class Responder:
         draft = await issuance.in_thread(
             lambda: linted(draft_responder(self._issuer, key.public_key(), now))
         )
-        row = draft.row(None)
+        row = draft.row()
         async with transaction(self._sessions) as session:
             session.add(row)
         row.certificate_pem = await issuance.sign(row.draft)

@@ -30,7 +30,15 @@ class Revocations:
         self._issuer = issuer
         self._issuance = issuance
 
-    async def record(self, serial_number: str, reason: RevocationReason, now: datetime) -> None:
+    async def record(
+        self,
+        serial_number: str,
+        reason: RevocationReason,
+        now: datetime,
+        *,
+        by: str = "",
+        note: str = "",
+    ) -> None:
         """Have the certificate revoked for good; the first reason stays."""
         query = select(CaCertificate).where(CaCertificate.serial_number == _hex(serial_number))
         async with transaction(self._sessions) as session:
@@ -41,6 +49,7 @@ class Revocations:
                 )
             if row.revoked_at is None:
                 row.revoked_at, row.revocation_reason = now, reason
+                row.revoked_by, row.revocation_note = by, note
 
     async def publish_if_due(self, now: datetime) -> bool:
         """Have a fresh CRL that lists every recorded revocation; tell whether one was made."""

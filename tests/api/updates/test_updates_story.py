@@ -1,9 +1,13 @@
 """Whole updates through the API: what people see and do, from the plan to the certificate."""
 
 import pytest
+from sqlalchemy import select
+from sqlmodel import col
 
+from cardflow.db.tables import Certificate, UpdateLane
 from cardflow.jobs import Outcome
 from cardflow.model import Role
+from cardflow.sql import transaction
 from tests.api.updates.conftest import API, a_certificate
 from tests.waiting import until
 
@@ -253,3 +257,70 @@ async def until_listed(who, update_id, what="work"):
         return next((item for item in items if item["update_id"] == update_id), None)
 
     return await until(entry, what=f"the update in {what}")
+
+
+async def test_every_fact_is_verified_again_when_it_is_shown(office, let_in):
+    auditor = await let_in("audrey", Role.AUDITOR)
+    await office.policy("tls-client R precheck=true")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+    await office.sign(update_id, "tls-client")
+    assert (await office.decide(update_id, "approve", digest="0" * 64)).status_code == 409
+    await office.decide(update_id, "approve")
+    await office.until_stage(update_id, "ready")
+    await office.act(update_id, "continue")
+    await office.until_stage(update_id, "completed")
+    await until_mailed(office, update_id, "completed")
+
+    found = await facts_of(auditor, update_id)
+    of_holder = await facts_of(office.holder, update_id)
+
+    checks = [check for fact in found for check in fact["checks"]]
+    assert {check["check"] for check in checks} == {
+        "signed_action",
+        "proof_of_possession",
+        "issued_by_ca",
+        "write_proof",
+        "stored_bytes",
+    }
+    assert [check for check in checks if not check["ok"]] == []
+    assert {fact["source"] for fact in found} == {"audit", "journal", "document", "mail"}
+    assert {fact["source"] for fact in of_holder} == {"audit"}
+    refused = next(fact for fact in found if fact["kind"] == "action_refused")
+    assert refused["actor"]["name"] == "Olga"
+    assert "changed since it was shown" in refused["facts"]["answer"]
+    approved = next(fact for fact in found if fact["kind"] == "document_approved")
+    assert (approved["action"]["verdict"], approved["action"]["role"]) == ("approve", "operator")
+    assert approved["document"]["kind"] == "request_form"
+    numbers = [fact["number"] for fact in found if fact["number"]]
+    assert numbers == sorted(numbers)
+    assert not any("signature" in fact["facts"] for fact in found)
+
+
+async def test_evidence_that_was_changed_is_found_where_it_stands(office, let_in):
+    auditor = await let_in("audrey", Role.AUDITOR)
+    update_id = await office.opened()
+    await office.until_stage(update_id, "completed")
+    async with transaction(office.state.sessions) as session:
+        lane = await session.get_one(UpdateLane, (update_id, "tls-client"))
+        other = await session.scalar(
+            select(Certificate.pem).where(col(Certificate.update_id) != update_id).limit(1)
+        )
+        lane.certificate_pem = other or a_certificate("CN=Somebody")
+
+    found = await facts_of(auditor, update_id)
+
+    broken = {
+        (fact["kind"], check["check"])
+        for fact in found
+        for check in fact["checks"]
+        if not check["ok"]
+    }
+    assert broken == {("written", "write_proof")}
+
+
+async def facts_of(who, update_id):
+    """Return every fact of the update."""
+    answer = await who.get(f"{API}/updates/{update_id}/facts")
+    assert answer.status_code == 200, answer.text
+    return answer.json()["items"]

@@ -41,3 +41,26 @@ document.addEventListener("change", (event) => {
   event.target.setCustomValidity(isTooLarge ? event.target.dataset.tooLarge : "");
   event.target.reportValidity();
 });
+
+// A long export tells how far it is; without this it is a plain download.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest?.("[data-export]");
+  if (!link) return;
+  event.preventDefault();
+  const answer = await fetch(link.href);
+  if (!answer.ok) return location.assign(link.href);
+  const said = document.getElementById("exported");
+  const parts = [];
+  let rows = -1; // the first line names the columns
+  const reader = answer.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    for (const byte of part.value) rows += byte === 10;
+    said.textContent = link.dataset.export.replace("{n}", rows.toLocaleString(document.documentElement.lang));
+  }
+  const file = document.createElement("a");
+  file.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
+  file.download = link.download;
+  file.click();
+  setTimeout(() => URL.revokeObjectURL(file.href), 60_000);
+});

@@ -1,0 +1,97 @@
+"""What the entries of the audit trail, and the facts of an update, are called."""
+
+from api.web.history import SIGNS as OF_UPDATES
+from api.web.history import WORDS as HAPPENED
+from api.web.tongue import N_
+
+KINDS: dict[str, str] = {
+    # Updates, of which people who are concerned read most
+    **HAPPENED,
+    "start_verified": N_("The signed start was verified"),
+    "start_refused": N_("A start without a valid signature was refused"),
+    "request_decided": N_("A CA officer decided on the request"),
+    "inventory_seen": N_("The card's contents were read"),
+    "revocation_ordered": N_("A revocation was ordered"),
+    # Beside the trail
+    "action_accepted": N_("A signed action was accepted"),
+    "action_refused": N_("A signed action was refused"),
+    "action_unanswered": N_("A signed action has no answer yet"),
+    "form_printed": N_("A form was made for printing"),
+    "mail": N_("A mail"),
+    # The rest of the house
+    "signed_in": N_("Somebody signed in"),
+    "password_set": N_("A password was set"),
+    "token_made": N_("An API token was made"),
+    "token_revoked": N_("An API token was revoked"),
+    "person_added": N_("A person was registered"),
+    "person_changed": N_("A person's record was changed"),
+    "people_imported": N_("People were imported"),
+    "card_added": N_("A card was registered"),
+    "card_changed": N_("A card's record was changed"),
+    "cards_imported": N_("Cards were imported"),
+    "policy_imported": N_("A policy was imported"),
+    "agent_code_made": N_("An enrolment code was made"),
+    "agent_enrolled": N_("A workstation was enrolled"),
+    "agent_confirmed": N_("A workstation was confirmed"),
+    "agent_revoked": N_("A workstation was revoked"),
+    "chain_checked": N_("The audit chain was checked"),
+    "evidence_exported": N_("The evidence of an update was taken away"),
+    "sign_in_ended": N_("A sign-in was ended"),
+}
+ACTS: dict[str, str] = {
+    "open": N_("Start"),
+    "continue": N_("Continue"),
+    "submit_document": N_("Hand in a form"),
+    "withdraw_document": N_("Take a form back"),
+    "decide_document": N_("Decide on a form"),
+    "decide_request": N_("Decide on a request"),
+    "cancel": N_("Cancel"),
+    "retry": N_("Try again"),
+}
+# What facts of an entry are called; a name that is not here is shown as it is.
+FACTS: dict[str, str] = {
+    "lane": N_("Profile"),
+    "reason": N_("Reason"),
+    "note": N_("Note"),
+    "answer": N_("Answer"),
+    "serial_number": N_("Serial number"),
+    "sha256": N_("SHA-256"),
+    "certificate_sha256": N_("SHA-256 of the certificate"),
+    "spki_sha256": N_("SHA-256 of the public key"),
+    "token_serial": N_("Serial of the card"),
+    "document_id": N_("Document"),
+    "request_id": N_("Request"),
+    "digest": N_("Digest of what was decided"),
+    "verdict": N_("Decision"),
+    "complete": N_("Complete"),
+    "means": N_("By what means"),
+    "kind": N_("Kind"),
+    "form": N_("Form"),
+    "outcome": N_("Outcome"),
+    "agent_id": N_("Workstation"),
+    "person_id": N_("Person"),
+    "card_id": N_("Card"),
+    "holder_id": N_("Card holder"),
+    "policy_name": N_("Policy"),
+    "state": N_("State"),
+    "roles": N_("Roles"),
+    "waiting": N_("Waiting for"),
+    "party": N_("Waiting for"),
+    "what": N_("What"),
+    "input_sha256": N_("SHA-256 of the signed start"),
+    "policy": N_("Policy"),
+    "cka_id": N_("Object on the card (CKA_ID)"),
+    "replaces": N_("Replaces"),
+    "rejected": N_("Rejected profiles"),
+    "entries": N_("Entries"),
+    "broken_at": N_("Broken at"),
+    "ok": N_("Whole"),
+    "check_id": N_("Check"),
+}
+SIGNS = {
+    **OF_UPDATES,
+    "message_refused": "bad",
+    "start_refused": "bad",
+    "action_refused": "bad",
+    "certificate_revoked": "bad",
+}
