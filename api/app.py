@@ -27,6 +27,7 @@ from api import (
     people,
     pki,
     policies,
+    policy_preview,
     session,
     tokens,
     updates,
@@ -47,7 +48,7 @@ PREFIX = "/api/v1"
 PEOPLES = (
     session, account, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
-    policies, ca,
+    policies, policy_preview, ca,
     certificates, agent_admin, audit, mail_log, evidence,
 )  # fmt: skip
 PAGES = (entrance, live, account_pages, my_cards, updating, one_update)

@@ -34,6 +34,7 @@ from cardflow.model import (
 
 AWAITING = (LaneStage.AWAITING_REQUEST_FORM, LaneStage.AWAITING_CERTIFICATE_FORM)
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
+NOT_IN_POLICY = "the policy no longer has it"
 
 
 # Policies
@@ -158,6 +159,19 @@ def make_plan(
         registers=registers,
         objections=tuple(objections),
     )
+
+
+def what_is_due(
+    policy: Policy, profiles: Mapping[str, Profile], situation: Situation
+) -> dict[str, str]:
+    """Return by profile why the card needs an update, even if nobody chooses anything."""
+    lanes = {
+        entry.profile: why
+        for entry in policy.profiles
+        if (why := why_due(entry, policy, situation, Selection()))
+    }
+    gone = {c.profile: NOT_IN_POLICY for c in _dropped(policy, profiles, situation)}
+    return lanes | gone
 
 
 def why_due(
