@@ -74,6 +74,8 @@ async def show_agents(
 ) -> Page[AgentOut]:
     """List agents; a holder sees their own."""
     only_own = authorize(caller, Permission.SEE_AGENTS).scope is Scope.OWN
+    if only_own and person not in ("", caller.id):
+        return Page(items=[])
     rows = await list_agents(
         session,
         person_id=caller.id if only_own else person,

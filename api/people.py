@@ -1,5 +1,7 @@
 """The register of people: who holds cards, checks, decides, administers and audits."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,9 +13,14 @@ from api.authorize import Caller, Permission
 from api.csv_import import (
     CSV_BODY,
     IMPORT_LIMIT,
+    DryRun,
+    Import,
     ImportOut,
+    LineOut,
     Refusal,
     Row,
+    Verdict,
+    changes_of,
     csv_of,
     read_table,
 )
@@ -26,6 +33,7 @@ from cardflow.db.register_identity import (
     close_sessions_of,
     find_person,
     list_people,
+    people_by_login,
     person_by_login,
 )
 from cardflow.db.tables import Person
@@ -74,16 +82,30 @@ class PersonPatch(In):
     active: bool | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which people a list is about; what is left out does not narrow it."""
+
+    search: Annotated[str, Query(max_length=100, description="In login, name or e-mail.")] = ""
+    role: Role | None = None
+    active: bool | None = None
+
+
 @router.get("", operation_id="list_people", responses=problems())
 async def show_people(
     _caller: Reader,
     session: Reading,
     paging: Annotated[Paging, Depends()],
-    search: Annotated[str, Query(max_length=100)] = "",
+    wanted: Annotated[Wanted, Depends()],
 ) -> Page[PersonOut]:
-    """List people; ``search`` looks into login, name and e-mail address."""
+    """List people."""
     rows = await list_people(
-        session, after=paging.after("people"), limit=paging.limit + 1, search=search
+        session,
+        after=paging.after("people"),
+        limit=paging.limit + 1,
+        search=wanted.search,
+        role=wanted.role or "",
+        active=wanted.active,
     )
     return page("people", rows, paging, lambda row: row.id, PersonOut.model_validate)
 
@@ -131,32 +153,51 @@ async def change_person(
     openapi_extra=CSV_BODY,
     max_body_size=IMPORT_LIMIT,
 )
-async def import_people(request: Request, caller: Admin, session: Transaction) -> ImportOut:
+async def import_people(
+    request: Request, caller: Admin, session: Transaction, dry_run: DryRun = False
+) -> ImportOut:
     """Register or change the people of a CSV file by login; bad lines are refused one by one."""
     content = await csv_of(request)
-    table = read_table(content, PersonIn)
-    done = ImportOut()
-    for row in table.rows:
-        await _take(session, caller, row, done)
-    done.refused = sorted([*table.refused, *done.refused], key=lambda refusal: refusal.line)
-    facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
-    await _remember(session, caller, "people_imported", facts)
+    done = await people_in(content, caller, dry_run=dry_run).run(session)
+    if not dry_run:
+        await remember_import(session, caller, content, done)
     return done
 
 
-async def _take(session: AsyncSession, caller: Caller, row: Row[PersonIn], done: ImportOut) -> None:
-    person = await person_by_login(session, row.value.login)
+def people_in(content: bytes, caller: Caller, *, dry_run: bool) -> Import[PersonIn]:
+    """Return the import of a file, or raise Problem when it cannot be read as a whole."""
+
+    async def judge(session: AsyncSession, rows: Sequence[Row[PersonIn]]) -> list[Verdict]:
+        known = await people_by_login(session, [row.value.login for row in rows])
+        return [_verdict(session, caller, row, known.get(row.value.login)) for row in rows]
+
+    return Import(read_table(content, PersonIn, key="login"), judge, dry_run)
+
+
+async def remember_import(
+    session: AsyncSession, caller: Caller, content: bytes, done: ImportOut
+) -> None:
+    """Leave the import in the audit trail."""
+    facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
+    await _remember(session, caller, "people_imported", facts)
+
+
+def _verdict(
+    session: AsyncSession, caller: Caller, row: Row[PersonIn], person: Person | None
+) -> Verdict:
+    login = row.value.login
     if person is None:
-        session.add(_new(row.value))
-        await session.flush()
-        done.created += 1
-        return
-    changes = row.value.model_dump(include=row.columns - {"login"})
-    if found := _objections(caller, person, changes):
-        done.refused += [Refusal(line=row.line, field="roles", reason=reason) for reason in found]
-        return
-    _apply(person, changes)
-    done.updated += 1
+        told = LineOut(line=row.line, key=login, what="created")
+        return Verdict(told, carry_out=lambda: session.add(_new(row.value)))
+    given = row.value.model_dump(include=row.columns - {"login"})
+    if found := _objections(caller, person, given):
+        return Verdict(
+            refused=tuple(Refusal(line=row.line, field="roles", reason=o) for o in found)
+        )
+    changes = changes_of(person, given)
+    what: Any = "updated" if changes else "unchanged"
+    told = LineOut(line=row.line, key=login, what=what, changes=changes)
+    return Verdict(told, carry_out=lambda: _apply(person, given))
 
 
 async def _person(session: AsyncSession, person_id: str) -> Person:

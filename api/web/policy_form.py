@@ -1,4 +1,4 @@
-"""The form for a policy: its fields are the policy's own keys, and it writes the policy's own text."""
+"""The form for a policy: its fields are the policy's own keys, and it writes its own text."""
 
 import re
 from collections.abc import Iterable
