@@ -40,7 +40,8 @@ from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from api.web import account as account_pages
-from api.web import entrance, errors, live, my_cards, one_update, policy_drafts, updating
+from api.web import entrance, errors, imports, live, my_cards, one_update, policy_drafts, updating
+from api.web import people as people_pages
 from api.web import policies as policy_pages
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
@@ -54,7 +55,7 @@ PEOPLES = (
 )  # fmt: skip
 PAGES = (
     entrance, live, account_pages, my_cards, updating, one_update,
-    policy_drafts, policy_pages,
+    people_pages, imports, policy_drafts, policy_pages,
 )  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]

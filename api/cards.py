@@ -15,6 +15,7 @@ from api.csv_import import (
     CSV_BODY,
     IMPORT_LIMIT,
     DryRun,
+    FieldChange,
     Import,
     ImportOut,
     LineOut,
@@ -41,6 +42,7 @@ from cardflow.db.register_cards import (
     those_carrying,
 )
 from cardflow.db.register_identity import find_person, people_by_login
+from cardflow.db.register_updates import names_of
 from cardflow.db.tables import Card, Person
 from cardflow.decisions import utc_now
 from cardflow.model import CardState, new_id
@@ -139,7 +141,7 @@ async def add_card(body: CardIn, caller: Keeper, session: Transaction) -> CardOu
         raise refused([f"a card with the serial {body.token_serial} is registered already"])
     if found := await _unknown(session, body.holder_id, body.policy_name):
         raise invalid(found[0], found[1])
-    card = _new(**body.model_dump())
+    card = Card(**_row(**body.model_dump()))
     session.add(card)
     await session.flush()
     await _remember(session, caller, "card_added", _facts(card))
@@ -192,7 +194,7 @@ async def import_cards(
 
 def cards_in(content: bytes, *, dry_run: bool) -> Import[CardLine]:
     """Return the import of a file, or raise Problem when it cannot be read as a whole."""
-    return Import(read_table(content, CardLine, key="token_serial"), _judge, dry_run)
+    return Import(read_table(content, CardLine, key="token_serial"), Card, _judge, dry_run)
 
 
 async def remember_import(
@@ -224,21 +226,25 @@ class _Known:
     holders: Mapping[str, Person]
     policies: Collection[str]
     carrying: Collection[str]
+    names: Mapping[str, str]  # of holders, by id
 
 
 async def _judge(session: AsyncSession, rows: Sequence[Row[CardLine]]) -> list[Verdict]:
     values = [row.value for row in rows]
     cards = await cards_with_serials(session, {value.token_serial for value in values})
+    holders = await people_by_login(session, {value.holder for value in values})
+    now = {card.holder_id for card in cards.values() if card.holder_id}
     known = _Known(
         cards=cards,
-        holders=await people_by_login(session, {value.holder for value in values}),
+        holders=holders,
+        names=await names_of(session, now | {holder.id for holder in holders.values()}),
         policies=await known_policies(session, {value.policy_name for value in values}),
         carrying=await those_carrying(session, {card.id for card in cards.values()}),
     )
-    return [_verdict(session, row, known) for row in rows]
+    return [_verdict(row, known) for row in rows]
 
 
-def _verdict(session: AsyncSession, row: Row[CardLine], known: _Known) -> Verdict:
+def _verdict(row: Row[CardLine], known: _Known) -> Verdict:
     if found := _missing(row.value, known):
         return _refused(row, *found)
     given = row.value.model_dump(include=row.columns - {"holder"})
@@ -248,14 +254,22 @@ def _verdict(session: AsyncSession, row: Row[CardLine], known: _Known) -> Verdic
     card = known.cards.get(serial)
     if card is None:
         told = LineOut(line=row.line, key=serial, what="created")
-        return Verdict(told, carry_out=lambda: session.add(_new(**given)))
+        return Verdict(told, new=_row(**given))
     carries = card.id in known.carrying
     if objections := change_objections(card, given, carries=carries):
         return _refused(row, "holder", "; ".join(objections))
     changes = changes_of(card, given)
     what: Any = "updated" if changes else "unchanged"
-    told = LineOut(line=row.line, key=serial, what=what, changes=changes)
-    return Verdict(told, carry_out=lambda: _apply(card, given, carries=carries))
+    shown = [_with_names(change, known.names) for change in changes]
+    told = LineOut(line=row.line, key=serial, what=what, changes=shown)
+    return Verdict(told, change=lambda: _apply(card, given, carries=carries))
+
+
+def _with_names(change: FieldChange, names: Mapping[str, str]) -> FieldChange:
+    if change.field != "holder_id":
+        return change
+    old, new = (names.get(one, "") if one else "" for one in (change.old, change.new))
+    return FieldChange(field="holder", old=old, new=new)
 
 
 def _missing(value: CardLine, known: _Known) -> tuple[str, str] | None:
@@ -288,9 +302,11 @@ async def _unknown(
     return None
 
 
-def _new(**given: Any) -> Card:
+def _row(**given: Any) -> dict[str, Any]:
     state = CardState.ASSIGNED if given.get("holder_id") else CardState.CLEAN
-    return Card(id=new_id(), state=state, created_at=utc_now(), **given)
+    blank = {"holder_id": None, "update_due": "", "inventory": "", "seen_at": None}
+    texts = dict.fromkeys(("token_label", "manufacturer", "model", "policy_name"), "")
+    return {"id": new_id(), "state": state, "created_at": utc_now(), **blank, **texts, **given}
 
 
 def _apply(card: Card, changes: dict[str, Any], *, carries: bool) -> None:

@@ -115,7 +115,7 @@ async def add_person(body: PersonIn, caller: Admin, session: Transaction) -> Per
     """Register a person."""
     if await person_by_login(session, body.login):
         raise refused([f"the login {body.login} is taken"])
-    person = _new(body)
+    person = Person(**_row(body))
     session.add(person)
     await session.flush()
     await _remember(session, caller, "person_added", {"person_id": person.id, "roles": body.roles})
@@ -169,9 +169,9 @@ def people_in(content: bytes, caller: Caller, *, dry_run: bool) -> Import[Person
 
     async def judge(session: AsyncSession, rows: Sequence[Row[PersonIn]]) -> list[Verdict]:
         known = await people_by_login(session, [row.value.login for row in rows])
-        return [_verdict(session, caller, row, known.get(row.value.login)) for row in rows]
+        return [_verdict(caller, row, known.get(row.value.login)) for row in rows]
 
-    return Import(read_table(content, PersonIn, key="login"), judge, dry_run)
+    return Import(read_table(content, PersonIn, key="login"), Person, judge, dry_run)
 
 
 async def remember_import(
@@ -182,13 +182,11 @@ async def remember_import(
     await _remember(session, caller, "people_imported", facts)
 
 
-def _verdict(
-    session: AsyncSession, caller: Caller, row: Row[PersonIn], person: Person | None
-) -> Verdict:
+def _verdict(caller: Caller, row: Row[PersonIn], person: Person | None) -> Verdict:
     login = row.value.login
     if person is None:
         told = LineOut(line=row.line, key=login, what="created")
-        return Verdict(told, carry_out=lambda: session.add(_new(row.value)))
+        return Verdict(told, new=_row(row.value))
     given = row.value.model_dump(include=row.columns - {"login"})
     if found := _objections(caller, person, given):
         return Verdict(
@@ -197,7 +195,7 @@ def _verdict(
     changes = changes_of(person, given)
     what: Any = "updated" if changes else "unchanged"
     told = LineOut(line=row.line, key=login, what=what, changes=changes)
-    return Verdict(told, carry_out=lambda: _apply(person, given))
+    return Verdict(told, change=lambda: _apply(person, given))
 
 
 async def _person(session: AsyncSession, person_id: str) -> Person:
@@ -207,8 +205,9 @@ async def _person(session: AsyncSession, person_id: str) -> Person:
     return person
 
 
-def _new(body: PersonIn) -> Person:
-    return Person(id=new_id(), created_at=utc_now(), **body.model_dump())
+def _row(body: PersonIn) -> dict[str, Any]:
+    rest = {"password_hash": "", "must_change_password": False, "active": True}
+    return {"id": new_id(), "created_at": utc_now(), **rest, **body.model_dump()}
 
 
 def _objections(caller: Caller, person: Person, changes: dict[str, Any]) -> list[str]:
