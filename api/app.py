@@ -22,6 +22,7 @@ from api import (
     documents,
     evidence,
     health,
+    health_details,
     mail_log,
     mails,
     people,
@@ -40,9 +41,22 @@ from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from api.web import account as account_pages
-from api.web import entrance, errors, imports, live, my_cards, one_update, policy_drafts, updating
+from api.web import agents as agent_pages
+from api.web import (
+    entrance,
+    errors,
+    imports,
+    live,
+    my_cards,
+    one_update,
+    policy_drafts,
+    policy_mails,
+    updating,
+)
+from api.web import health as health_pages
 from api.web import people as people_pages
 from api.web import policies as policy_pages
+from api.web import tokens as token_pages
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
@@ -51,11 +65,12 @@ PEOPLES = (
     session, account, people, tokens, cards, contents, card_updates, updates, work,
     mails,  # before policies, whose versions its address looks like
     policies, policy_preview, ca,
-    certificates, agent_admin, audit, mail_log, evidence,
+    certificates, agent_admin, audit, mail_log, evidence, health_details,
 )  # fmt: skip
 PAGES = (
     entrance, live, account_pages, my_cards, updating, one_update,
-    people_pages, imports, policy_drafts, policy_pages,
+    people_pages, imports, policy_drafts, policy_mails, policy_pages,
+    agent_pages, health_pages, token_pages,
 )  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]

@@ -24,4 +24,4 @@ def reason_of(error: Any) -> str:
     if error["type"] == "string_too_long":
         return f"longer than {error['ctx']['max_length']} characters"
     reason: str = KINDS.get(error["type"], error["msg"])
-    return reason
+    return reason.removeprefix("Value error, ")

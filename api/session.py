@@ -88,6 +88,7 @@ class PasswordIn(In):
 class SignInOfOut(Out):
     """A sign-in of a person, as administrators see it."""
 
+    user_agent: str
     created_at: datetime
     seen_at: datetime
     expires_at: datetime

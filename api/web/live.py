@@ -14,7 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import identify_again, may
-from api.authorize import Caller, Permission, authorize
+from api.authorize import Caller, Permission, Scope, authorize
 from api.planning import registered_card
 from api.problems import Problem, not_found
 from api.routing import GuardedRoute
@@ -69,12 +69,19 @@ async def _agents(session: AsyncSession, caller: Caller, _id: str) -> object:
     return await register.agents_of(session, caller.id)
 
 
+async def _workstations(session: AsyncSession, caller: Caller, _id: str) -> object:
+    if authorize(caller, Permission.SEE_AGENTS).scope is Scope.OWN:
+        return await register.agents_of(session, caller.id)
+    return await register.newest_entry(session), await register.agents_heard_of(session)
+
+
 TOPICS: dict[str, Version] = {
     "agents": _agents,
     "everything": _everything,
     "update": _update,
     "card": _card,
     "mine": _mine,
+    "workstations": _workstations,
 }
 
 

@@ -4,9 +4,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
-from babel import Locale
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
@@ -26,25 +24,31 @@ from api.people import (
     show_people,
     show_person,
 )
-from api.problems import Problem
+from api.problems import NOT_DONE, Problem, problem_of
 from api.routing import GuardedRoute, Reading, Transaction
 from api.session import PasswordIn, end_sign_ins_of, give_password, show_sign_ins_of
 from api.shapes import Id
 from api.state import Everything
+from api.web.account import NAMES, browser, zones
 from api.web.filling import filled
 from api.web.render import go, page
-from api.web.tongue import N_, languages
+from api.web.tongue import N_
 from cardflow.model import Role
 from cardflow.sql import transaction
 
 SOME = Paging(limit=20)
 TEXTS = (
     "login", "name", "given_name", "surname", "email", "upn", "sid", "organization", "language",
-    "time_zone",
+    "time_zone", "mail_digest",
 )  # fmt: skip
 Typed = dict[str, Any]
 Work = Callable[[AsyncSession], Awaitable[None]]
-FRESH: Typed = {**dict.fromkeys(TEXTS, ""), "language": "en", "roles": [Role.HOLDER]}
+FRESH: Typed = {
+    **dict.fromkeys(TEXTS, ""),
+    "language": "en",
+    "mail_digest": "off",
+    "roles": [Role.HOLDER],
+}
 
 router = APIRouter(prefix="/people", route_class=GuardedRoute, include_in_schema=False)
 
@@ -77,8 +81,8 @@ async def add(request: Request, caller: Admin, session: Transaction) -> Response
     typed = await _typed(request)
     try:
         person = await add_person(filled(PersonIn, typed), caller, session)
-    except Problem as problem:
-        return _form(request, typed, problem=problem)
+    except NOT_DONE as error:
+        return _form(request, typed, problem=problem_of(error))
     return go(request, f"/people/{person.id}/edit", N_("The person is registered."))
 
 
@@ -96,10 +100,8 @@ class Desk:
         try:
             async with transaction(self.state.sessions) as session:
                 await work(session)
-        except Problem as problem:
-            if problem.status == 404:  # noqa: PLR2004 HTTP's own number
-                raise
-            return await self.shown(typed, problem=problem)
+        except NOT_DONE as error:
+            return await self.shown(typed, problem=problem_of(error))
         return go(self.request, f"/people/{self.person_id}/edit", notice)
 
     async def shown(self, typed: Typed | None = None, **more: Any) -> Response:
@@ -116,7 +118,7 @@ class Desk:
             person={**person.model_dump(), **(typed or {})},
             cards=cards,
             agents=agents,
-            sign_ins=sign_ins.items,
+            sign_ins=[(one, browser(one.user_agent)) for one in sign_ins.items],
             **_choices(),
             **more,
         )
@@ -185,8 +187,8 @@ async def code(desk: AtDesk) -> Response:
     try:
         async with transaction(desk.state.sessions) as session:
             made = await make_code(CodeIn(person_id=desk.person_id), desk.caller, session)
-    except Problem as problem:
-        return await desk.shown(problem=problem)
+    except NOT_DONE as error:
+        return await desk.shown(problem=problem_of(error))
     return await desk.shown(code_made=made)
 
 
@@ -219,6 +221,4 @@ def _form(request: Request, typed: Typed, *, problem: Problem | None = None) -> 
 
 
 def _choices() -> dict[str, Any]:
-    zones = sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
-    names = {one: Locale.parse(one).get_display_name(one) or one for one in languages()}
-    return {"all_roles": list(Role), "zones": zones, "language_names": names}
+    return {"all_roles": list(Role), "zones": zones(), "language_names": NAMES}
