@@ -28,6 +28,9 @@ Reader = Annotated[Caller, Depends(may(Permission.SEE_AGENTS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS))]
 
 
+AgentState = Literal["pending", "confirmed", "revoked"]
+
+
 class AgentOut(Out):
     """An agent; ``words`` are what the workstation shows too."""
 
@@ -38,7 +41,7 @@ class AgentOut(Out):
     host: str
     system: str
     version: str
-    state: Literal["pending", "confirmed", "revoked"]
+    state: AgentState
     enrolled_at: datetime
     confirmed_at: datetime | None
     revoked_at: datetime | None
@@ -71,6 +74,7 @@ async def show_agents(
     session: Reading,
     paging: Annotated[Paging, Depends()],
     person: Annotated[str, Query(max_length=36)] = "",
+    state: AgentState | None = None,
 ) -> Page[AgentOut]:
     """List agents; a holder sees their own."""
     only_own = authorize(caller, Permission.SEE_AGENTS).scope is Scope.OWN
@@ -79,6 +83,7 @@ async def show_agents(
     rows = await list_agents(
         session,
         person_id=caller.id if only_own else person,
+        state=state or "",
         after=paging.after("agents"),
         limit=paging.limit + 1,
     )

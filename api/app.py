@@ -29,11 +29,13 @@ from api import (
     facts,
     form_mailing,
     health,
+    health_details,
     mail_log,
     mails,
     people,
     pki,
     policies,
+    policy_preview,
     session,
     signatures,
     tokens,
@@ -47,21 +49,29 @@ from api.problems import Shown, as_document, install_problems
 from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
 from api.state import State, opened
 from api.web import account as account_pages
+from api.web import agents as agent_pages
 from api.web import (
     auditor,
     desk,
     entrance,
     errors,
     holders,
+    imports,
     issued,
     live,
     my_cards,
     officer,
     one_update,
     papers,
+    policy_drafts,
+    policy_mails,
     register,
     updating,
 )
+from api.web import health as health_pages
+from api.web import people as people_pages
+from api.web import policies as policy_pages
+from api.web import tokens as token_pages
 from api.web.static_files import serve_files
 from cardflow.settings import Settings
 
@@ -69,12 +79,14 @@ PREFIX = "/api/v1"
 PEOPLES = (
     session, account, people, tokens, cards, contents, card_updates, updates, facts, work,
     mails,  # before policies, whose versions its address looks like
-    policies, authority, ca, certificates, agent_admin, audit, audit_checks, audit_table,
-    mail_log, evidence, signatures, document_pages, form_mailing,
+    policies, policy_preview, authority, ca, certificates, agent_admin, audit, audit_checks,
+    audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,
 )  # fmt: skip
 PAGES = (
     entrance, live, account_pages, my_cards, updating, one_update,
     desk, papers, register, holders, officer, issued, auditor,
+    people_pages, imports, policy_drafts, policy_mails, policy_pages,
+    agent_pages, health_pages, token_pages,
 )  # fmt: skip
 BODY_LIMIT = 64 * 1024
 Opener = Callable[[Settings], AbstractAsyncContextManager[State]]

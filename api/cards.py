@@ -1,5 +1,6 @@
 """The register of cards: which there are, whose they are, and what they must carry."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -10,7 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import may
 from api.authorize import Caller, Permission, Scope, authorize
-from api.csv_import import CSV_BODY, IMPORT_LIMIT, ImportOut, Refusal, Row, csv_of, read_table
+from api.csv_import import (
+    CSV_BODY,
+    IMPORT_LIMIT,
+    DryRun,
+    FieldChange,
+    Import,
+    ImportOut,
+    LineOut,
+    Refusal,
+    Row,
+    Verdict,
+    changes_of,
+    csv_of,
+    read_table,
+)
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
@@ -18,14 +33,18 @@ from api.shapes import Id, In, Line, Out
 from cardflow.db import audit
 from cardflow.db.register_cards import (
     card_with_serial,
+    cards_with_serials,
     carries_certificates,
     find_card,
+    known_policies,
     list_cards,
     policy_exists,
+    those_carrying,
 )
-from cardflow.db.register_identity import find_person, person_by_login
+from cardflow.db.register_identity import find_person, people_by_login
 from cardflow.db.register_policies import list_newest
-from cardflow.db.tables import Card
+from cardflow.db.register_updates import names_of
+from cardflow.db.tables import Card, Person
 from cardflow.decisions import utc_now
 from cardflow.model import CardState, new_id
 from cardflow.policy_toml import stored_policy
@@ -141,7 +160,7 @@ async def add_card(body: CardIn, caller: Keeper, session: Transaction) -> CardOu
         raise refused([f"a card with the serial {body.token_serial} is registered already"])
     if found := await _unknown(session, body.holder_id, body.policy_name):
         raise invalid(found[0], found[1])
-    card = _new(**body.model_dump())
+    card = Card(**_row(**body.model_dump()))
     session.add(card)
     await session.flush()
     await _remember(session, caller, "card_added", _facts(card))
@@ -181,17 +200,28 @@ async def change_card(
     openapi_extra=CSV_BODY,
     max_body_size=IMPORT_LIMIT,
 )
-async def import_cards(request: Request, caller: Keeper, session: Transaction) -> ImportOut:
+async def import_cards(
+    request: Request, caller: Keeper, session: Transaction, dry_run: DryRun = False
+) -> ImportOut:
     """Register or change the cards of a CSV file by serial; bad lines are refused one by one."""
     content = await csv_of(request)
-    table = read_table(content, CardLine)
-    done = ImportOut()
-    for row in table.rows:
-        await _take(session, row, done)
-    done.refused = sorted([*table.refused, *done.refused], key=lambda refusal: refusal.line)
+    done = await cards_in(content, dry_run=dry_run).run(session)
+    if not dry_run:
+        await remember_import(session, caller, content, done)
+    return done
+
+
+def cards_in(content: bytes, *, dry_run: bool) -> Import[CardLine]:
+    """Return the import of a file, or raise Problem when it cannot be read as a whole."""
+    return Import(read_table(content, CardLine, key="token_serial"), Card, _judge, dry_run)
+
+
+async def remember_import(
+    session: AsyncSession, caller: Caller, content: bytes, done: ImportOut
+) -> None:
+    """Leave the import in the audit trail."""
     facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
     await _remember(session, caller, "cards_imported", facts)
-    return done
 
 
 def change_objections(card: Card, changes: dict[str, Any], *, carries: bool) -> list[str]:
@@ -207,31 +237,70 @@ def change_objections(card: Card, changes: dict[str, Any], *, carries: bool) -> 
     return found
 
 
-async def _take(session: AsyncSession, row: Row[CardLine], done: ImportOut) -> None:
+@dataclass(frozen=True)
+class _Known:
+    """What is registered of that which a part of a file names."""
+
+    cards: Mapping[str, Card]
+    holders: Mapping[str, Person]
+    policies: Collection[str]
+    carrying: Collection[str]
+    names: Mapping[str, str]  # of holders, by id
+
+
+async def _judge(session: AsyncSession, rows: Sequence[Row[CardLine]]) -> list[Verdict]:
+    values = [row.value for row in rows]
+    cards = await cards_with_serials(session, {value.token_serial for value in values})
+    holders = await people_by_login(session, {value.holder for value in values})
+    now = {card.holder_id for card in cards.values() if card.holder_id}
+    known = _Known(
+        cards=cards,
+        holders=holders,
+        names=await names_of(session, now | {holder.id for holder in holders.values()}),
+        policies=await known_policies(session, {value.policy_name for value in values}),
+        carrying=await those_carrying(session, {card.id for card in cards.values()}),
+    )
+    return [_verdict(row, known) for row in rows]
+
+
+def _verdict(row: Row[CardLine], known: _Known) -> Verdict:
+    if found := _missing(row.value, known):
+        return _refused(row, *found)
     given = row.value.model_dump(include=row.columns - {"holder"})
     if row.value.holder:
-        holder = await person_by_login(session, row.value.holder)
-        if holder is None:
-            reason = "nobody has this login"
-            done.refused.append(Refusal(line=row.line, field="holder", reason=reason))
-            return
-        given["holder_id"] = holder.id
-    if found := await _unknown(session, None, given.get("policy_name", "")):
-        done.refused.append(Refusal(line=row.line, field=found[0], reason=found[1]))
-        return
-    card = await card_with_serial(session, row.value.token_serial)
+        given["holder_id"] = known.holders[row.value.holder].id
+    serial = row.value.token_serial
+    card = known.cards.get(serial)
     if card is None:
-        session.add(_new(**given))
-        await session.flush()
-        done.created += 1
-        return
-    carries = await carries_certificates(session, card.id)
+        told = LineOut(line=row.line, key=serial, what="created")
+        return Verdict(told, new=_row(**given))
+    carries = card.id in known.carrying
     if objections := change_objections(card, given, carries=carries):
-        reason = "; ".join(objections)
-        done.refused.append(Refusal(line=row.line, field="holder", reason=reason))
-        return
-    _apply(card, given, carries=carries)
-    done.updated += 1
+        return _refused(row, "holder", "; ".join(objections))
+    changes = changes_of(card, given)
+    what: Any = "updated" if changes else "unchanged"
+    shown = [_with_names(change, known.names) for change in changes]
+    told = LineOut(line=row.line, key=serial, what=what, changes=shown)
+    return Verdict(told, change=lambda: _apply(card, given, carries=carries))
+
+
+def _with_names(change: FieldChange, names: Mapping[str, str]) -> FieldChange:
+    if change.field != "holder_id":
+        return change
+    old, new = (names.get(one, "") if one else "" for one in (change.old, change.new))
+    return FieldChange(field="holder", old=old, new=new)
+
+
+def _missing(value: CardLine, known: _Known) -> tuple[str, str] | None:
+    if value.holder and value.holder not in known.holders:
+        return "holder", "nobody has this login"
+    if value.policy_name and value.policy_name not in known.policies:
+        return "policy_name", f"there is no policy {value.policy_name}"
+    return None
+
+
+def _refused(row: Row[CardLine], field: str, reason: str) -> Verdict:
+    return Verdict(refused=(Refusal(line=row.line, field=field, reason=reason),))
 
 
 async def _card(session: AsyncSession, card_id: str) -> Card:
@@ -252,9 +321,11 @@ async def _unknown(
     return None
 
 
-def _new(**given: Any) -> Card:
+def _row(**given: Any) -> dict[str, Any]:
     state = CardState.ASSIGNED if given.get("holder_id") else CardState.CLEAN
-    return Card(id=new_id(), state=state, created_at=utc_now(), **given)
+    blank = {"holder_id": None, "update_due": "", "inventory": "", "seen_at": None}
+    texts = dict.fromkeys(("token_label", "manufacturer", "model", "policy_name"), "")
+    return {"id": new_id(), "state": state, "created_at": utc_now(), **blank, **texts, **given}
 
 
 def _apply(card: Card, changes: dict[str, Any], *, carries: bool) -> None:

@@ -2,14 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import BaseModel, ValidationError
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel
 
 from api.problems import Problem, invalid
+from api.reasons import reason_of
 from api.shapes import In
 
 IMPORT_LIMIT = 5 * 1024 * 1024
@@ -26,6 +30,9 @@ CSV_BODY: dict[str, Any] = {
 # What a spreadsheet would run as a formula when somebody opens an export of this data.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 LISTS = frozenset({"roles"})  # several words in one cell, with spaces between them
+PART = 500
+
+DryRun = Annotated[bool, Query(description="Only tell what would be done, line by line.")]
 
 Model = TypeVar("Model", bound=In)
 
@@ -38,12 +45,31 @@ class Refusal(BaseModel):
     reason: str
 
 
+class FieldChange(BaseModel):
+    """One field that a line changes."""
+
+    field: str
+    old: Any
+    new: Any
+
+
+class LineOut(BaseModel):
+    """What one good line does."""
+
+    line: int
+    key: str  # the login, or the card's serial
+    what: Literal["created", "updated", "unchanged"]
+    changes: list[FieldChange] = []
+
+
 class ImportOut(BaseModel):
-    """What an import did, and every line that it did not take."""
+    """What an import did, or would do, and every line that it did not take."""
 
     created: int = 0
     updated: int = 0
+    unchanged: int = 0
     refused: list[Refusal] = []
+    lines: list[LineOut] = []  # only of a dry run
 
 
 @dataclass(frozen=True)
@@ -63,6 +89,69 @@ class Table(Generic[Model]):
     refused: list[Refusal] = field(default_factory=list)
 
 
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done because of one line, or every reason why nothing is."""
+
+    told: LineOut | None = None
+    refused: tuple[Refusal, ...] = ()
+    change: Callable[[], None] = _nothing
+    new: dict[str, Any] | None = None  # a row to add
+
+
+Judge = Callable[[AsyncSession, Sequence[Row[Model]]], Awaitable[list[Verdict]]]
+
+
+@dataclass
+class Import(Generic[Model]):
+    """A file on its way into the register: judged in parts, carried out unless it is a dry run."""
+
+    table: Table[Model]
+    into: type[SQLModel]
+    judge: Judge[Model]
+    dry_run: bool = False
+    done: ImportOut = field(default_factory=ImportOut)
+
+    async def steps(self, session: AsyncSession) -> AsyncIterator[tuple[int, int]]:
+        """Yield how many good lines are done, of how many, after each part."""
+        rows = self.table.rows
+        self.done.refused += self.table.refused
+        for start in range(0, len(rows), PART):
+            yield start, len(rows)
+            verdicts = await self.judge(session, rows[start : start + PART])
+            for verdict in verdicts:
+                self._take(verdict)
+            await self._add(session, [v.new for v in verdicts if v.new])
+            await session.flush()
+        self.done.refused.sort(key=lambda refusal: refusal.line)
+        yield len(rows), len(rows)
+
+    async def run(self, session: AsyncSession) -> ImportOut:
+        """Return what was done."""
+        async for _ in self.steps(session):
+            pass
+        return self.done
+
+    def _take(self, verdict: Verdict) -> None:
+        self.done.refused += verdict.refused
+        if verdict.told is None:
+            return
+        setattr(self.done, verdict.told.what, getattr(self.done, verdict.told.what) + 1)
+        if self.dry_run:
+            self.done.lines.append(verdict.told)
+        else:
+            verdict.change()
+
+    async def _add(self, session: AsyncSession, rows: list[dict[str, Any]]) -> None:
+        # Rows, not objects: making twenty thousand of those would hold up every other writer.
+        if rows and not self.dry_run:
+            await session.execute(insert(self.into), rows)
+
+
 async def csv_of(request: Request) -> bytes:
     """Return the request's CSV file, or raise Problem 415."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -71,14 +160,34 @@ async def csv_of(request: Request) -> bytes:
     return await request.body()
 
 
-def read_table(content: bytes, model: type[Model]) -> Table[Model]:
-    """Return the lines of a file whose first line names fields of ``model``."""
+def read_table(content: bytes, model: type[Model], *, key: str) -> Table[Model]:
+    """Return the lines of a file whose first line names fields of ``model``, one per ``key``."""
     table: Table[Model] = Table()
     lines = _lines(content)
     header = _header(lines, model)
     for line, cells in lines:
         _read_line(table, model, line, header, cells)
+    _refuse_repeated(table, key)
     return table
+
+
+def _refuse_repeated(table: Table[Model], key: str) -> None:
+    first: dict[str, int] = {}
+    for row in table.rows:
+        line = first.setdefault(getattr(row.value, key), row.line)
+        if line != row.line:
+            reason = f"the same stands in line {line} already"
+            table.refused.append(Refusal(line=row.line, field=key, reason=reason))
+    table.rows = [row for row in table.rows if first[getattr(row.value, key)] == row.line]
+
+
+def changes_of(thing: object, given: dict[str, Any]) -> list[FieldChange]:
+    """Return the fields of a row that would change."""
+    return [
+        FieldChange(field=name, old=getattr(thing, name), new=value)
+        for name, value in given.items()
+        if getattr(thing, name) != value
+    ]
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -139,4 +248,4 @@ def _cell(name: str, text: str) -> str | list[str]:
 
 
 def _refusal(line: int, error: Any) -> Refusal:
-    return Refusal(line=line, field=str(error["loc"][0]), reason=error["msg"])
+    return Refusal(line=line, field=str(error["loc"][0]), reason=reason_of(error))

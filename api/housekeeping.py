@@ -5,6 +5,7 @@ import logging
 from datetime import timedelta
 
 from api.state import State
+from cardflow.db.register_drafts import forget_drafts
 from cardflow.db.register_identity import forget_what_is_over
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
@@ -30,3 +31,4 @@ async def forget(state: State) -> None:
     now, idle = utc_now(), timedelta(hours=state.settings.session_idle_hours)
     async with transaction(state.sessions) as session:
         await forget_what_is_over(session, now=now, idle=idle)
+        await forget_drafts(session, now=now)

@@ -1,5 +1,7 @@
 """The register of people: who holds cards, checks, decides, administers and audits."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,9 +14,14 @@ from api.authorize import Caller, Permission
 from api.csv_import import (
     CSV_BODY,
     IMPORT_LIMIT,
+    DryRun,
+    Import,
     ImportOut,
+    LineOut,
     Refusal,
     Row,
+    Verdict,
+    changes_of,
     csv_of,
     read_table,
 )
@@ -28,6 +35,7 @@ from cardflow.db.register_identity import (
     close_sessions_of,
     find_person,
     list_people,
+    people_by_login,
     person_by_login,
 )
 from cardflow.db.register_updates import mails_to
@@ -77,16 +85,30 @@ class PersonPatch(In):
     active: bool | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which people a list is about; what is left out does not narrow it."""
+
+    search: Annotated[str, Query(max_length=100, description="In login, name or e-mail.")] = ""
+    role: Role | None = None
+    active: bool | None = None
+
+
 @router.get("", operation_id="list_people", responses=problems())
 async def show_people(
     _caller: Reader,
     session: Reading,
     paging: Annotated[Paging, Depends()],
-    search: Annotated[str, Query(max_length=100)] = "",
+    wanted: Annotated[Wanted, Depends()],
 ) -> Page[PersonOut]:
-    """List people; ``search`` looks into login, name and e-mail address."""
+    """List people."""
     rows = await list_people(
-        session, after=paging.after("people"), limit=paging.limit + 1, search=search
+        session,
+        after=paging.after("people"),
+        limit=paging.limit + 1,
+        search=wanted.search,
+        role=wanted.role or "",
+        active=wanted.active,
     )
     return page("people", rows, paging, lambda row: row.id, PersonOut.model_validate)
 
@@ -96,7 +118,7 @@ async def add_person(body: PersonIn, caller: Admin, session: Transaction) -> Per
     """Register a person."""
     if await person_by_login(session, body.login):
         raise refused([f"the login {body.login} is taken"])
-    person = _new(body)
+    person = Person(**_row(body))
     session.add(person)
     await session.flush()
     await _remember(session, caller, "person_added", {"person_id": person.id, "roles": body.roles})
@@ -157,32 +179,49 @@ async def change_person(
     openapi_extra=CSV_BODY,
     max_body_size=IMPORT_LIMIT,
 )
-async def import_people(request: Request, caller: Admin, session: Transaction) -> ImportOut:
+async def import_people(
+    request: Request, caller: Admin, session: Transaction, dry_run: DryRun = False
+) -> ImportOut:
     """Register or change the people of a CSV file by login; bad lines are refused one by one."""
     content = await csv_of(request)
-    table = read_table(content, PersonIn)
-    done = ImportOut()
-    for row in table.rows:
-        await _take(session, caller, row, done)
-    done.refused = sorted([*table.refused, *done.refused], key=lambda refusal: refusal.line)
-    facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
-    await _remember(session, caller, "people_imported", facts)
+    done = await people_in(content, caller, dry_run=dry_run).run(session)
+    if not dry_run:
+        await remember_import(session, caller, content, done)
     return done
 
 
-async def _take(session: AsyncSession, caller: Caller, row: Row[PersonIn], done: ImportOut) -> None:
-    person = await person_by_login(session, row.value.login)
+def people_in(content: bytes, caller: Caller, *, dry_run: bool) -> Import[PersonIn]:
+    """Return the import of a file, or raise Problem when it cannot be read as a whole."""
+
+    async def judge(session: AsyncSession, rows: Sequence[Row[PersonIn]]) -> list[Verdict]:
+        known = await people_by_login(session, [row.value.login for row in rows])
+        return [_verdict(caller, row, known.get(row.value.login)) for row in rows]
+
+    return Import(read_table(content, PersonIn, key="login"), Person, judge, dry_run)
+
+
+async def remember_import(
+    session: AsyncSession, caller: Caller, content: bytes, done: ImportOut
+) -> None:
+    """Leave the import in the audit trail."""
+    facts = {"created": done.created, "updated": done.updated, "sha256": sha256_of(content)}
+    await _remember(session, caller, "people_imported", facts)
+
+
+def _verdict(caller: Caller, row: Row[PersonIn], person: Person | None) -> Verdict:
+    login = row.value.login
     if person is None:
-        session.add(_new(row.value))
-        await session.flush()
-        done.created += 1
-        return
-    changes = row.value.model_dump(include=row.columns - {"login"})
-    if found := _objections(caller, person, changes):
-        done.refused += [Refusal(line=row.line, field="roles", reason=reason) for reason in found]
-        return
-    _apply(person, changes)
-    done.updated += 1
+        told = LineOut(line=row.line, key=login, what="created")
+        return Verdict(told, new=_row(row.value))
+    given = row.value.model_dump(include=row.columns - {"login"})
+    if found := _objections(caller, person, given):
+        return Verdict(
+            refused=tuple(Refusal(line=row.line, field="roles", reason=o) for o in found)
+        )
+    changes = changes_of(person, given)
+    what: Any = "updated" if changes else "unchanged"
+    told = LineOut(line=row.line, key=login, what=what, changes=changes)
+    return Verdict(told, change=lambda: _apply(person, given))
 
 
 async def _person(session: AsyncSession, person_id: str) -> Person:
@@ -192,8 +231,9 @@ async def _person(session: AsyncSession, person_id: str) -> Person:
     return person
 
 
-def _new(body: PersonIn) -> Person:
-    return Person(id=new_id(), created_at=utc_now(), **body.model_dump())
+def _row(body: PersonIn) -> dict[str, Any]:
+    rest = {"password_hash": "", "must_change_password": False, "active": True}
+    return {"id": new_id(), "created_at": utc_now(), **rest, **body.model_dump()}
 
 
 def _objections(caller: Caller, person: Person, changes: dict[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """Policies: taken in as TOML, numbered, never changed; and the profiles they can ask for."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import may
 from api.authorize import Caller, Permission
@@ -12,7 +14,7 @@ from api.paging import Page, Paging, page
 from api.problems import FieldProblem, Problem, invalid, not_found, problems
 from api.routing import OnceRoute, Reading, Transaction
 from api.shapes import Out
-from api.state import Everything
+from api.state import Everything, State
 from cardflow.db import audit
 from cardflow.db.register_policies import (
     find_version,
@@ -20,6 +22,8 @@ from cardflow.db.register_policies import (
     list_versions,
     newest_version,
 )
+from cardflow.db.register_trial import cards_under
+from cardflow.db.register_updates import names_of
 from cardflow.db.tables import PolicyVersion
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
@@ -48,7 +52,14 @@ class VersionOut(Out):
     version: int
     title: str
     created_by: str
+    author: str = ""  # their name
     created_at: datetime
+
+
+class PolicyOut(VersionOut):
+    """A policy by its newest version, and how many cards follow it."""
+
+    cards: int
 
 
 class ProfileOut(Out):
@@ -69,10 +80,14 @@ class ProfileOut(Out):
 @router.get("/policies", operation_id="list_policies", responses=problems())
 async def show_policies(
     _caller: Reader, session: Reading, paging: Annotated[Paging, Depends()]
-) -> Page[VersionOut]:
+) -> Page[PolicyOut]:
     """List the policies, each with its newest version."""
     rows = await list_newest(session, after=paging.after("policies"), limit=paging.limit + 1)
-    return page("policies", rows, paging, lambda row: row.name, _version)
+    found = page("policies", rows, paging, lambda row: row.name, _version)
+    cards = await cards_under(session, [one.name for one in found.items])
+    items = await _with_authors(session, found.items)
+    policies = [PolicyOut(**one.model_dump(), cards=cards.get(one.name, 0)) for one in items]
+    return Page(items=policies, next=found.next)
 
 
 @router.post(
@@ -87,8 +102,14 @@ async def take_in(
     request: Request, caller: Admin, session: Transaction, state: Everything
 ) -> VersionOut:
     """Take a policy in as its next version; the same document again stays the version it is."""
-    text = await _toml_of(request)
-    policy = _judged(text, state.profiles)
+    return await put_in_force(await toml_of(request), caller, session, state)
+
+
+async def put_in_force(
+    text: str, caller: Caller, session: AsyncSession, state: State
+) -> VersionOut:
+    """Leave the text as the policy's newest version, or raise Problem with every objection."""
+    policy = judged(text, state.profiles)
     newest = await newest_version(session, policy.name)
     if newest and newest.document == text:
         return _version(newest)
@@ -116,7 +137,8 @@ async def show_versions(
     rows = await list_versions(session, name, after=after, limit=paging.limit + 1)
     if not rows and not after:
         raise not_found("policy")
-    return page(f"policy {name}", rows, paging, lambda row: str(row.version), _version)
+    found = page(f"policy {name}", rows, paging, lambda row: str(row.version), _version)
+    return Page(items=await _with_authors(session, found.items), next=found.next)
 
 
 @router.get(
@@ -143,7 +165,7 @@ async def show_profiles(_caller: Reader, state: Everything) -> Page[ProfileOut]:
     return Page(items=[ProfileOut(**_lists(profile)) for profile in state.profiles.values()])
 
 
-async def _toml_of(request: Request) -> str:
+async def toml_of(request: Request) -> str:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != TOML:
         raise Problem(415, f"send the policy as {TOML}")
@@ -153,7 +175,7 @@ async def _toml_of(request: Request) -> str:
         raise invalid("body", "the file is not UTF-8 text", "save it as UTF-8") from error
 
 
-def _judged(text: str, profiles: dict[str, Profile]) -> Policy:
+def judged(text: str, profiles: dict[str, Profile]) -> Policy:
     try:
         return import_policy(text, version=1, profiles=profiles, source=SOURCE)
     except Refused as error:
@@ -176,6 +198,11 @@ def _version(row: PolicyVersion) -> VersionOut:
         created_by=row.created_by,
         created_at=row.created_at,
     )
+
+
+async def _with_authors(session: AsyncSession, found: Sequence[VersionOut]) -> list[VersionOut]:
+    names = await names_of(session, {one.created_by for one in found})
+    return [one.model_copy(update={"author": names.get(one.created_by, "")}) for one in found]
 
 
 def _lists(profile: Profile) -> dict[str, Any]:

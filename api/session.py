@@ -20,6 +20,7 @@ from api.auth import (
     token_digest,
 )
 from api.authorize import Caller, Permission
+from api.paging import Page
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
 from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
@@ -31,6 +32,7 @@ from cardflow.db.register_identity import (
     find_person,
     open_session,
     person_by_login,
+    sessions_of,
 )
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
@@ -81,6 +83,15 @@ class PasswordIn(In):
 
     password: Secret
     temporary: bool = True
+
+
+class SignInOfOut(Out):
+    """A sign-in of a person, as administrators see it."""
+
+    user_agent: str
+    created_at: datetime
+    seen_at: datetime
+    expires_at: datetime
 
 
 @router.post(
@@ -204,6 +215,41 @@ async def change_my_password(
 async def give_password(person_id: Id, body: PasswordIn, caller: Admin, sessions: Database) -> None:
     """Give a person a new password; their sign-ins end."""
     await _set_password(sessions, caller, person_id, body.password, temporary=body.temporary)
+
+
+@router.get(
+    "/people/{person_id}/sign-ins",
+    operation_id="list_sign_ins_of",
+    tags=["people"],
+    responses=problems(404),
+)
+async def show_sign_ins_of(
+    person_id: Id, _caller: Admin, session: Reading, settings: AppSettings
+) -> Page[SignInOfOut]:
+    """List a person's sign-ins that are still good, the one used last first."""
+    if await find_person(session, person_id) is None:
+        raise not_found("person")
+    idle = timedelta(hours=settings.session_idle_hours)
+    rows = await sessions_of(session, person_id, now=utc_now(), idle=idle)
+    return Page(items=[SignInOfOut.model_validate(row) for row in rows])
+
+
+@router.delete(
+    "/people/{person_id}/sign-ins",
+    status_code=204,
+    operation_id="end_sign_ins_of",
+    tags=["people"],
+    responses=problems(404),
+)
+async def end_sign_ins_of(person_id: Id, caller: Admin, session: Transaction) -> None:
+    """End every sign-in of a person; one's own that asks stays."""
+    if await find_person(session, person_id) is None:
+        raise not_found("person")
+    await close_sessions_of(session, person_id, but=caller.token_sha256)
+    facts = {"person_id": person_id}
+    await audit.append(
+        session, audit.Entry("sign_ins_ended", utc_now(), actor=caller.id, facts=facts)
+    )
 
 
 async def _set_password(

@@ -43,6 +43,7 @@ WITH_THE_CARD = (
     "this form is signed electronically; sign it with your card, or upload the form itself as a"
     " signed PDF (PAdES), not a scan"
 )
+NOT_IN_POLICY = "the policy no longer has it"
 
 
 # Policies
@@ -194,6 +195,19 @@ def make_plan(
         registers=registers,
         objections=tuple(objections),
     )
+
+
+def what_is_due(
+    policy: Policy, profiles: Mapping[str, Profile], situation: Situation
+) -> dict[str, str]:
+    """Return by profile why the card needs an update, even if nobody chooses anything."""
+    lanes = {
+        entry.profile: why
+        for entry in policy.profiles
+        if (why := why_due(entry, policy, situation, Selection()))
+    }
+    gone = {c.profile: NOT_IN_POLICY for c in _dropped(policy, profiles, situation)}
+    return lanes | gone
 
 
 def why_due(

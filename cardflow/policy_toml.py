@@ -7,7 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +23,7 @@ MAX_REASONS, MAX_REASON = 20, 200
 MAX_HOURS = 10 * 366 * 24
 MAX_DAYS = 10 * 366
 READER = TypeAdapter(Policy)
+STAND_IN = {"name": "x", "title": "x", "contact": "x", "profiles": []}
 ABOUT_UNKNOWN = {"unexpected_keyword_argument": "there is no such key", "missing": "missing"}
 
 
@@ -31,29 +32,69 @@ def import_policy(
 ) -> Policy:
     """Return the policy that the TOML ``text`` describes, or refuse it: file, key and reason."""
     try:
-        policy = stored_policy(text, version)
-        found = [*_size_objections(policy), *policy_objections(policy, profiles)]
+        return _judged(_document(text), version, profiles)
     except Refused as refused:
-        found = refused.objections
-    if found:
-        raise Refused(*(f"{source}: {objection}" for objection in found))
-    return policy
+        raise Refused(*(f"{source}: {objection}" for objection in refused.objections)) from None
 
 
 def stored_policy(text: str, version: int) -> Policy:
     """Return a version that was imported earlier; what is said of it today does not matter."""
+    try:
+        return _read(_document(text), version)
+    except ValidationError as error:
+        raise Refused(*(_objection(entry) for entry in error.errors())) from error
+
+
+def _document(text: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"not TOML: {error}") from error
     if "version" in document:
         raise Refused("version: leave it out, importing gives the next number")
+    return document
+
+
+def _read(document: Mapping[str, Any], version: int) -> Policy:
+    # JSON in between lets the reader be strict: no "5" for 5, but "RF" for a mode.
+    told = json.dumps({**document, "version": version}, default=lambda value: [str(value)])
+    return READER.validate_json(told, strict=True, extra="forbid")
+
+
+def _judged(document: Mapping[str, Any], version: int, profiles: Mapping[str, Profile]) -> Policy:
     try:
-        # JSON in between lets the reader be strict: no "5" for 5, but "RF" for a mode.
-        told = json.dumps({**document, "version": version}, default=lambda value: [str(value)])
-        return READER.validate_json(told, strict=True, extra="forbid")
+        policy = _read(document, version)
+        found = _rule_objections(policy, profiles)
     except ValidationError as error:
-        raise Refused(*(_objection(entry) for entry in error.errors())) from error
+        errors = error.errors()
+        found = [*map(_objection, errors), *_about_the_rest(document, errors, profiles)]
+    if found:
+        raise Refused(*found)
+    return policy
+
+
+def _about_the_rest(
+    document: Mapping[str, Any], errors: Sequence[Any], profiles: Mapping[str, Profile]
+) -> list[str]:
+    """Return what the rules say of the keys that could be read: nobody wants to hear it later."""
+    bad = {str(entry["loc"][0]) for entry in errors}
+    entries = {entry["loc"][1] for entry in errors if entry["loc"][:-1][:1] == ("profiles",)}
+    rest = {**STAND_IN, **{key: value for key, value in document.items() if key not in bad}}
+    if entries:
+        good = enumerate(document["profiles"])
+        rest["profiles"] = [entry for number, entry in good if number not in entries]
+    found = _rule_objections(_read(rest, 1), profiles)
+    return [one for one in found if not bad & _keys_in(one)]
+
+
+def _keys_in(objection: str) -> set[str]:
+    """Return the keys that an objection is about, or compares with."""
+    where, _, words = objection.partition(": ")
+    return {where, *re.findall("[a-z]+_[a-z_]+", words)}
+
+
+def _rule_objections(policy: Policy, profiles: Mapping[str, Profile]) -> list[str]:
+    return [*_size_objections(policy), *policy_objections(policy, profiles)]
 
 
 def _objection(error: Any) -> str:
@@ -99,25 +140,24 @@ def _reason_objections(reasons: Sequence[str]) -> list[str]:
 
 def export_policy(policy: Policy) -> str:
     """Return the policy as TOML that imports as the same policy."""
+    return policy_text({k: v for k, v in asdict(policy).items() if k != "version"})
+
+
+def policy_text(document: Mapping[str, Any]) -> str:
+    """Return a policy's keys and values, good or bad, as TOML."""
     top, tables = [], []
-    for name, value in _items(policy):
-        if name == "version":
-            continue
+    for name, value in document.items():
         if name == "profiles":
             tables += [f"\n[[profiles]]\n{_table(entry)}" for entry in value]
-        elif is_dataclass(value):
+        elif isinstance(value, Mapping):
             tables.append(f"\n[{name}]\n{_table(value)}")
         else:
             top.append(f"{name} = {_written(value)}\n")
     return "".join(top + tables)
 
 
-def _items(value: Any) -> list[tuple[str, Any]]:
-    return [(f.name, getattr(value, f.name)) for f in fields(value)]
-
-
-def _table(value: Any) -> str:
-    return "".join(f"{name} = {_written(inner)}\n" for name, inner in _items(value))
+def _table(value: Mapping[str, Any]) -> str:
+    return "".join(f"{name} = {_written(inner)}\n" for name, inner in value.items())
 
 
 def _written(value: Any) -> str:

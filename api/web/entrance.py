@@ -6,11 +6,13 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 
 from api import session as door
 from api.auth import anybody, may, signed_in
-from api.authorize import Caller, Permission
+from api.authorize import Caller, Permission, grants
 from api.problems import Problem, invalid
-from api.routing import GuardedRoute, Transaction
+from api.routing import GuardedRoute, Reading, Transaction
 from api.state import Everything
 from api.web.render import go, menu_of, page
+from cardflow.db.register_health import any_policy
+from cardflow.db.register_health import anybody as anybody_registered
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -20,19 +22,22 @@ Next = Annotated[str, Form(max_length=500)]
 
 
 @router.get("/", name="first_page")
-async def first_page(caller: Owner, request: Request) -> Response:
-    """Send people on to where their work is."""
+async def first_page(caller: Owner, request: Request, session: Reading) -> Response:
+    """Send people on to where their work is; in an empty installation, to the first steps."""
+    if grants(caller, Permission.MANAGE_POLICIES) and not await any_policy(session):
+        return go(request, "/welcome")
     links = menu_of(caller)
     return go(request, links[0].path if links else "/account")
 
 
 @router.get("/sign-in", dependencies=[Depends(anybody)], name="sign_in_page")
-async def sign_in_page(request: Request, next: str = "/") -> Response:
+async def sign_in_page(request: Request, session: Reading, next: str = "/") -> Response:
     """Return the page that asks who it is."""
     try:
         await signed_in(request)
     except Problem:
-        return page(request, "sign_in.html", next=local(next))
+        empty = not await anybody_registered(session)
+        return page(request, "sign_in.html", next=local(next), empty=empty)
     return go(request, local(next))
 
 

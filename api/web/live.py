@@ -14,7 +14,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import identify_again, may
-from api.authorize import Caller, Permission, authorize
+from api.authorize import Caller, Permission, Scope, authorize
 from api.planning import registered_card
 from api.problems import Problem, not_found
 from api.routing import GuardedRoute
@@ -105,6 +105,12 @@ async def _checks(session: AsyncSession, caller: Caller, _id: str) -> object:
     return [(check.id, check.checked, str(check.finished_at)) for check in newest]
 
 
+async def _workstations(session: AsyncSession, caller: Caller, _id: str) -> object:
+    if authorize(caller, Permission.SEE_AGENTS).scope is Scope.OWN:
+        return await register.agents_of(session, caller.id)
+    return await register.newest_entry(session), await register.agents_heard_of(session)
+
+
 TOPICS: dict[str, Version] = {
     "agents": _agents,
     "everything": _everything,
@@ -116,6 +122,7 @@ TOPICS: dict[str, Version] = {
     "request": _request,
     "certificate": _certificate,
     "checks": _checks,
+    "workstations": _workstations,
 }
 
 

@@ -40,12 +40,14 @@ async def find_agent(session: AsyncSession, agent_id: str) -> Agent | None:
 
 
 async def list_agents(
-    session: AsyncSession, *, person_id: str, after: str, limit: int
+    session: AsyncSession, *, person_id: str, after: str, limit: int, state: str = ""
 ) -> list[Agent]:
-    """Return agents in the order they enrolled; all people's when ``person_id`` is empty."""
+    """Return agents in the order they enrolled; an empty ``person_id`` or ``state`` means any."""
     query = select(Agent).where(col(Agent.id) > after).order_by(col(Agent.id)).limit(limit)
     if person_id:
         query = query.where(col(Agent.person_id) == person_id)
+    if state:
+        query = query.where(col(Agent.state) == state)
     return list((await session.scalars(query)).all())
 
 

@@ -1,6 +1,6 @@
 """Queries about the register of cards."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, false, or_, select
@@ -19,6 +19,14 @@ async def card_with_serial(session: AsyncSession, token_serial: str) -> Card | N
     """Return the card that calls itself by this serial."""
     query = select(Card).where(col(Card.token_serial) == token_serial)
     return (await session.scalars(query)).one_or_none()
+
+
+async def cards_with_serials(
+    session: AsyncSession, token_serials: Collection[str]
+) -> dict[str, Card]:
+    """Return the cards that call themselves by these serials; others are left out."""
+    query = select(Card).where(col(Card.token_serial).in_(token_serials))
+    return {card.token_serial: card for card in (await session.scalars(query)).all()}
 
 
 async def list_cards(
@@ -76,6 +84,22 @@ def _is_due(ending_by: Mapping[str, datetime]) -> ColumnElement[bool]:
         )
     )
     return or_(col(Card.update_due) != "", col(Card.id).in_(ending))
+
+
+async def those_carrying(session: AsyncSession, card_ids: Collection[str]) -> set[str]:
+    """Return those of the cards that certificates which we had issued are on."""
+    query = select(col(Certificate.card_id)).where(
+        col(Certificate.card_id).in_(card_ids),
+        col(Certificate.kind) == "managed",
+        col(Certificate.state) == "on_card",
+    )
+    return set((await session.scalars(query)).all())
+
+
+async def known_policies(session: AsyncSession, names: Collection[str]) -> set[str]:
+    """Return those of the names that a policy has."""
+    query = select(col(PolicyVersion.name)).where(col(PolicyVersion.name).in_(names)).distinct()
+    return set((await session.scalars(query)).all())
 
 
 async def carries_certificates(session: AsyncSession, card_id: str) -> bool:

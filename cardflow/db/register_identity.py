@@ -1,9 +1,10 @@
 """Queries about who somebody is: people, sign-ins and API tokens."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -30,18 +31,34 @@ async def person_by_login(session: AsyncSession, login: str) -> Person | None:
     return (await session.scalars(select(Person).where(col(Person.login) == login))).one_or_none()
 
 
+async def people_by_login(session: AsyncSession, logins: Collection[str]) -> dict[str, Person]:
+    """Return the people with these logins; a login that nobody has is left out."""
+    query = select(Person).where(col(Person.login).in_(logins))
+    return {person.login: person for person in (await session.scalars(query)).all()}
+
+
 async def find_person(session: AsyncSession, person_id: str) -> Person | None:
     """Return the person."""
     return await session.get(Person, person_id)
 
 
 async def list_people(
-    session: AsyncSession, *, after: str, limit: int, search: str = ""
+    session: AsyncSession,
+    *,
+    after: str,
+    limit: int,
+    search: str = "",
+    role: str = "",
+    active: bool | None = None,
 ) -> list[Person]:
     """Return people in the order they were entered, those after ``after`` only."""
     query = select(Person).where(col(Person.id) > after).order_by(col(Person.id)).limit(limit)
     if search:
         query = query.where(_about(search))
+    if role:
+        query = query.where(cast(col(Person.roles), String).contains(f'"{role}"'))
+    if active is not None:
+        query = query.where(col(Person.active).is_(active))
     return list((await session.scalars(query)).all())
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.register_agents import FRESH, list_agents, present_tokens
-from cardflow.db.tables import AuditEntry, Card, Claim, Document, Update
+from cardflow.db.tables import Agent, AuditEntry, Card, Claim, Document, Update
 from cardflow.decisions import utc_now
 
 RECENT = timedelta(days=1)
@@ -45,6 +45,12 @@ async def agents_of(session: AsyncSession, person_id: str) -> tuple[str, ...]:
     agents = await list_agents(session, person_id=person_id, after="", limit=MOST_AGENTS)
     since = utc_now() - FRESH
     return tuple(f"{x.id} {x.state} {x.seen_at is not None and x.seen_at > since}" for x in agents)
+
+
+async def agents_heard_of(session: AsyncSession) -> int:
+    """Return how many agents are heard of now."""
+    query = select(func.count()).where(col(Agent.seen_at) > utc_now() - FRESH)
+    return await session.scalar(query) or 0
 
 
 async def documents_on(session: AsyncSession, update_id: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ searched has a column and an index.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, UniqueConstraint, text
+from sqlalchemy import JSON, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from cardflow.sql import Instant
@@ -77,6 +77,19 @@ class PolicyVersion(SQLModel, table=True):
     document: str
     created_by: str = Field(default="", max_length=36)
     created_at: datetime = instant()
+
+
+class Draft(SQLModel, table=True):
+    """A policy or a CSV file that an administrator looks at before it counts; kept for a day."""
+
+    __tablename__ = "drafts"
+    id: str = Field(primary_key=True, max_length=36)
+    person_id: str = Field(foreign_key="people.id", index=True, max_length=36)
+    kind: str = Field(max_length=20)  # policy people cards
+    content: bytes = Field(sa_type=LargeBinary)  # emptied once it is done
+    result: str = ""  # JSON: what it would do, or did
+    created_at: datetime = instant(index=True)
+    done_at: datetime | None = instant(default=None, nullable=True)
 
 
 class Card(SQLModel, table=True):

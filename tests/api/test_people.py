@@ -138,7 +138,13 @@ async def test_a_file_brings_new_people_and_changes_known_ones(sign_in, register
         "otto;Otto;new@example.org;holder\n",
     )
 
-    assert answer.json() == {"created": 1, "updated": 1, "refused": []}
+    assert answer.json() == {
+        "created": 1,
+        "updated": 1,
+        "unchanged": 0,
+        "refused": [],
+        "lines": [],
+    }
     found = {p["login"]: p for p in (await ada.get(PEOPLE)).json()["items"]}
     assert found["holly"]["roles"] == ["holder", "operator"]
     assert found["otto"]["email"] == "new@example.org"

@@ -109,6 +109,22 @@ def test_every_reason_is_told_at_once():
     assert len(objections_to(text)) == 4
 
 
+def test_what_cannot_be_read_hides_nothing_that_the_rules_say_of_the_rest():
+    text = (SAMPLES / "rf.toml").read_text("utf-8").replace('"RF"', '"XX"', 1)
+    text = text.replace('contact = "', 'contact = ""\n# "').replace("= 48 ", '= "two days" ')
+    text = text.replace("= 720 ", "= 0 ").replace("approvals_needed = 1", "approvals_needed = 9")
+
+    keys = [objection.split(": ")[1] for objection in objections_to(text)]
+
+    assert keys == [
+        "profiles.0.mode",
+        "reminder_hours",
+        "profiles.document-signing.approvals_needed",
+        "contact",
+        "deadline_hours",
+    ]
+
+
 def test_a_policy_without_profiles_and_one_with_a_profile_twice_are_refused():
     head, _, entry = GOOD.partition("[[")
 

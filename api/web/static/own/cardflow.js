@@ -64,3 +64,51 @@ document.addEventListener("click", async (event) => {
   file.click();
   setTimeout(() => URL.revokeObjectURL(file.href), 60_000);
 });
+// Long work tells how far it is: the same form, answered line by line.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-progress]")) return;
+  event.preventDefault();
+  carryOut(event.target);
+});
+
+async function carryOut(form) {
+  const bar = form.querySelector("progress");
+  bar.parentElement.hidden = false;
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(form)),
+      headers: { Accept: "application/jsonl" },
+    });
+    // A refusal is a page: the form goes again as forms do, and shows it.
+    if (!answer.ok) return form.submit();
+    for await (const told of linesOf(answer.body)) show(form, bar, told);
+  } catch {
+    form.querySelector("[data-told]").textContent = form.dataset.failed;
+    delete form.dataset.sent;
+    form.removeAttribute("aria-busy");
+  }
+}
+
+async function* linesOf(stream) {
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) yield JSON.parse(line);
+  }
+}
+
+function show(form, bar, told) {
+  if (told.go) return void location.replace(told.go);
+  bar.max = told.of || 1;
+  bar.value = told.done;
+  const numbers = new Intl.NumberFormat(document.documentElement.lang);
+  form.querySelector("[data-told]").textContent =
+    `${numbers.format(told.done)} / ${numbers.format(told.of)}`;
+}
+
+for (const form of document.querySelectorAll("form[data-auto]")) form.requestSubmit();
