@@ -164,6 +164,7 @@ def _document(number: int, document: Document) -> DocumentFacts:
         media_type=document.media_type,
         means=document.means,
         note=document.note,
+        findings=document.findings,
         submitted_by=document.submitted_by,
         created_at=document.created_at,
     )

@@ -7,10 +7,11 @@ from functools import partial
 
 from cardflow.evidence.contents import Contents, Named, Objections
 from cardflow.evidence.record import DocumentFacts, Happened, shown_for
-from cardflow.model import Act, Action, EventKind
+from cardflow.model import Act, Action, DocumentRef, EventKind, SignatureFound
 from cardflow.policy import four_eyes_objections
 
 DECISIONS = (Act.DECIDE_DOCUMENT, Act.DECIDE_REQUEST)
+DECIDED = (EventKind.DOCUMENT_APPROVED, EventKind.DOCUMENT_REJECTED)
 REQUEST_DECIDED = "request_decided"
 
 
@@ -31,6 +32,8 @@ def _action_objections(contents: Contents, name: str) -> Objections:
     match action.act:
         case Act.OPEN:
             return _opening_objections(contents, action)
+        case Act.SIGN_DOCUMENT:
+            return _signing_objections(contents, action)
         case Act.DECIDE_DOCUMENT:
             return [*_document_decision(contents, name, action), *_four_eyes(contents, action)]
         case Act.DECIDE_REQUEST:
@@ -45,6 +48,11 @@ def _opening_objections(contents: Contents, action: Action) -> Objections:
     if [e.facts["input_sha256"] for e in starts] != [action.digest]:
         return ["the audit trail says that something else was opened"]
     return [] if action.actor == contents.update.started_by else ["somebody else opened the update"]
+
+
+def _signing_objections(contents: Contents, action: Action) -> Objections:
+    issued = {facts.sha256 for facts in contents.documents if facts.direction == "issued"}
+    return [] if action.digest in issued else ["the form that was to be signed is missing"]
 
 
 def _document_decision(contents: Contents, name: str, action: Action) -> Objections:
@@ -85,9 +93,26 @@ def _missing_actions(contents: Contents) -> Objections:
     for entry in contents.story:
         if entry.token and entry.token not in actions:
             found.append(f"the action behind entry {entry.number}, {entry.kind}")
+        if entry.kind in DECIDED and not entry.token and not _by_policy(contents, entry):
+            found.append(f"whoever is behind entry {entry.number}, {entry.kind},")
         if entry.kind == REQUEST_DECIDED and _word(entry) not in said:
             found.append(f"the decision behind entry {entry.number}")
     return [f"{what} is missing" for what in found]
+
+
+def _by_policy(contents: Contents, entry: Happened) -> bool:
+    """Tell whether the policy itself may have approved: a document that was well signed."""
+    plan = {lane.lane: lane for lane in contents.update.plan.lanes}[entry.lane]
+    if not plan.approve_signed or entry.kind != EventKind.DOCUMENT_APPROVED:
+        return False
+    document = _handed_in(contents).get(str(entry.facts["document_id"]))
+    return document is not None and document.signature is SignatureFound.GOOD
+
+
+def _handed_in(contents: Contents) -> dict[str, DocumentRef]:
+    """Return the documents that people handed in, by id, as their signed actions name them."""
+    actions = contents.actions.values()
+    return {action.document.id: action.document for action in actions if action.document}
 
 
 def _word(entry: Happened) -> tuple[str, object, object]:
@@ -96,16 +121,28 @@ def _word(entry: Happened) -> tuple[str, object, object]:
 
 def _document_objections(contents: Contents, facts: DocumentFacts) -> Objections:
     found = []
-    if _sha256(contents.read(facts.file)) != facts.sha256:
+    content = contents.read(facts.file)
+    if _sha256(content) != facts.sha256:
         found.append("it is not the document that its record names")
     if facts.direction == "issued":
         return found
-    handed_in = [a.document for a in contents.actions.values() if a.document]
-    if not any((d.id, d.sha256) == (facts.id, facts.sha256) for d in handed_in):
+    document = _handed_in(contents).get(facts.id)
+    if document is None or document.sha256 != facts.sha256:
         found.append("nobody handed in a document with this digest")
+    elif document.signature is SignatureFound.GOOD and not _begins_as_issued(contents, content):
+        found.append("it is said to be the issued form, signed, and does not begin with it")
     if (facts.id, facts.sha256) not in _received(contents):
         found.append("the audit trail does not say that it was received")
     return found
+
+
+def _begins_as_issued(contents: Contents, content: bytes) -> bool:
+    """Tell whether a form that went out was signed as it was: a PDF grows at its end."""
+    return any(
+        content.startswith(contents.read(facts.file))
+        for facts in contents.documents
+        if facts.direction == "issued"
+    )
 
 
 def _missing_documents(contents: Contents) -> Objections:

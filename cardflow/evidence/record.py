@@ -39,6 +39,7 @@ class DocumentFacts:
     media_type: str
     means: str
     note: str
+    findings: str  # JSON: what the machine saw, an electronic signature too
     submitted_by: str
     created_at: datetime
 

@@ -391,6 +391,21 @@ def test_an_entry_with_its_hash_made_anew_is_not_under_the_checkpoint(evidence):
     assert "does not cover it" in found[f"audit entry {number}"]
 
 
+def test_an_approval_that_nobody_signed_is_named(evidence):
+    members = members_of(evidence.pack)
+    name = next(n for n, content in members.items() if b'"kind":"document_approved"' in content)
+    entry = json.loads(members[name])
+    entry["facts"]["token"] = ""
+    members[name] = json.dumps(entry).encode()
+
+    found = failed(resealed(evidence, members), evidence.trusted)
+
+    number = int(name[6:-5])
+    assert found["actions, none missing"] == (
+        f"whoever is behind entry {number}, document_approved, is missing"
+    )
+
+
 def test_a_timeline_that_says_something_else_is_named(evidence):
     members = members_of(evidence.pack)
     members["timeline.json"] = members["timeline.json"].replace(b"is missing", b"is there")

@@ -1,6 +1,7 @@
 """Signing with the card: from the click to the findings, over both doors."""
 
 import io
+import json
 
 import pikepdf
 import pytest
@@ -9,11 +10,13 @@ from sqlmodel import col
 
 from cardflow.db.tables import Certificate, Person, Update
 from cardflow.decisions import utc_now
+from cardflow.evidence.roots import load_roots
 from cardflow.jobs import OUTCOME_WORDS, IssuedForm, Outcome, SignJob, in_pieces
 from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API, enrolled
+from tests.api.updates.test_evidence import failed, fetched, members_of, roots_of, zipped
 
 pytestmark = pytest.mark.temporal
 EITHER = 'request_form_signature="either"'
@@ -110,6 +113,33 @@ async def test_a_policy_may_let_the_machine_approve(carded):
     approvals = [e for e in answer.json()["items"] if e["kind"] == "document_approved"]
     assert [e["actor"]["id"] for e in approvals] == ["", ""]
     assert "valid electronic signature" in approvals[0]["facts"]["reason"]
+
+
+async def test_the_evidence_of_a_form_that_was_signed_with_the_card_verifies(
+    carded, let_in, tmp_path
+):
+    auditor = await let_in("adam", Role.AUDITOR)
+    update_id = await waiting(carded, "precheck=true", ELECTRONIC, "approve_signed=true")
+    await click(carded, update_id)
+    await carded.until_lane(update_id, "ready")
+
+    pack = await fetched(auditor, update_id)
+
+    trusted = load_roots(roots_of(carded.state.settings, tmp_path))
+    assert failed(pack, trusted) == {}
+    members = members_of(pack)
+    assert any(name.endswith("-sign_document.jws") for name in members)
+    index = json.loads(members["documents/index.json"])
+    assert '"verdict": "good"' in index[-1]["findings"]
+    # A signed file that is another one than the form that went out is named.
+    form, signed = (facts["file"] for facts in index)
+    shorter = {**members, form: members[form] + b"%"}
+    assert "does not begin with it" in failed(zipped(shorter), trusted)[f"document {signed}"]
+    less = {**members, "documents/index.json": json.dumps(index[1:]).encode()}
+    (click_,) = (name for name in members if name.endswith("-sign_document.jws"))
+    assert failed(zipped(less), trusted)[f"action {click_}"] == (
+        "the form that was to be signed is missing"
+    )
 
 
 async def test_an_electronic_form_is_not_taken_on_paper(carded):
