@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from api.shapes import Out
-from api.update_shapes import PersonRef
-from api.updates import MailOut
+from api.update_shapes import MailOut, PersonRef
 from cardflow.db.tables import (
     AuditEntry,
     Document,

@@ -30,9 +30,8 @@ from api.problems import problems
 from api.routing import GuardedRoute, Reading
 from api.shapes import Id
 from api.state import Everything, State
-from api.update_shapes import PersonRef
+from api.update_shapes import MailOut, PersonRef
 from api.update_views import visible_update
-from api.updates import MailOut
 from cardflow.db.register_updates import (
     documents_of,
     journal_of,
