@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api import ca
 from api.authorize import Caller
 from api.ca_shapes import ExaminedOut, RequestOut
-from api.documents import DocumentOut, show_documents
+from api.documents import show_documents
 from api.paging import Page, Paging
 from api.problems import Problem
 from api.routing import GuardedRoute, Reading
@@ -19,10 +19,12 @@ from api.web.render import go, page
 from api.web.tongue import N_
 from api.web.whose import whose
 from cardflow.ca.tables import State as Standing
+from cardflow.documents.pictures import SHOWN
 from cardflow.model import DocumentKind, Verdict
 from cardflow.sql import transaction
 
 PRECHECKS = ("document_approved", "document_rejected")
+KIND = DocumentKind.REQUEST_FORM
 AGES = (0, 1, 3, 7, 14, 30)
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -115,20 +117,24 @@ async def _shown(
             topic=topic,
             seen=seen,
             shown=shown,
-            documents=await _forms(caller, session, shown),
+            **await _forms(caller, session, shown),
             prechecks=await _prechecks(caller, session, shown),
             **more,
         )
 
 
-async def _forms(caller: Caller, session: AsyncSession, shown: ExaminedOut) -> list[DocumentOut]:
-    """Return the signed request forms of the lane, the newest first."""
+async def _forms(caller: Caller, session: AsyncSession, shown: ExaminedOut) -> dict[str, Any]:
+    """Return the signed request forms of the lane, the newest first, and how to look at them."""
     try:
         found = (await show_documents(shown.update_id, caller, session)).items
     except Problem:
-        return []  # asked for by something else than an update of ours
-    ours = [d for d in found if d.lane == shown.lane and d.direction == "received"]
-    return [d for d in reversed(ours) if d.kind is DocumentKind.REQUEST_FORM]
+        found = []  # asked for by something else than an update of ours
+    forms = [d for d in reversed(found) if d.lane == shown.lane and d.kind is KIND]
+    return {
+        "documents": [form for form in forms if form.direction == "received"],
+        "issued": {form.sha256 for form in forms if form.direction == "issued"},
+        "pictured": SHOWN,
+    }
 
 
 async def _prechecks(

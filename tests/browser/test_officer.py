@@ -73,7 +73,7 @@ async def test_an_officer_sees_what_a_decision_rests_on_and_approves(sit_down, o
         "The key has signed its request (proof of possession)",
         "P-256 · 128 bits of security",
         "Sign-in (client authentication), Smart-card logon",
-        "matches this form",
+        "The code on the form was read: it is the form that is awaited.",
         "by Olga before it came here",
     ):
         assert await page.get_by_text(words).first.is_visible(), words
