@@ -8,7 +8,7 @@ FAST := not (softhsm or browser or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench histories
+.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,3 +53,6 @@ bench: setup-tests ## Measure, beside a yardstick in the same run
 
 histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
 	@$(PYTEST) tests/workflows --record-histories tests/replay/histories
+
+screenshots: setup-tests ## Make the pictures of docs/user from the running system
+	@$(PYTHON) scripts/screenshots.py $(if $(REVIEW),--review $(REVIEW))
