@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from datetime import timedelta
 
 import pytest
@@ -298,7 +299,7 @@ async def test_a_form_says_how_many_pages_it_has(office, waiting):
     async with transaction(office.state.reads) as session:
         query = select(Document).where(col(Document.update_id) == waiting)
         (document,) = await session.scalars(query)
-    assert document.findings == '{"pages": 1}'
+    assert json.loads(document.findings)["pages"] == 1
 
 
 # Lists of the register
@@ -359,5 +360,6 @@ async def test_an_update_tells_which_reasons_can_be_picked(office):
         "tls-client R precheck=true", rejection_reasons=["Unsigned.", "Unreadable."]
     )
     update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
 
     assert (await office.update(update_id))["rejection_reasons"] == ["Unsigned.", "Unreadable."]
