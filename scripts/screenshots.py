@@ -34,7 +34,8 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 PICTURES = ROOT / "docs" / "user"
 DESK, PHONE = {"width": 1180, "height": 760}, {"width": 360, "height": 740}
-LANE, OTHER, OPTIONAL = "smart-card-logon", "smime-signing", "document-signing"
+TALLEST = 1_500  # pixels; what follows on a page can be looked at there
+LANE, OPTIONAL = "smart-card-logon", "document-signing"
 HOLD = """\
 #!/bin/sh
 # Holds the PIN prompt while its picture is taken.
@@ -67,7 +68,9 @@ class Studio:
         page = await (await self._context(who)).new_page()
         await page.set_viewport_size(DESK)  # type: ignore[arg-type]
         await page.goto(self.origin + path)
-        await page.wait_for_load_state("load")
+        for image in await page.locator("main img").all():
+            await image.scroll_into_view_if_needed()  # else it is not even loaded
+        await page.wait_for_function("Array.from(document.images).every((one) => one.complete)")
         _keep(await page.screenshot(full_page=True), PICTURES / f"{name}.png")
         if self.review:
             await page.emulate_media(color_scheme="dark")
@@ -188,7 +191,8 @@ async def _desks(studio: Studio, update: str) -> None:
 
 def _keep(png: bytes, path: Path) -> None:
     """Leave the picture with as few bytes as it needs: flat pages have few colours."""
-    with Image.open(io.BytesIO(png)) as picture:
+    with Image.open(io.BytesIO(png)) as whole:
+        picture = whole.crop((0, 0, whole.width, min(whole.height, TALLEST)))
         picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
