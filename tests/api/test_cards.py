@@ -181,3 +181,31 @@ async def test_a_file_brings_cards_for_people_by_login(sign_in, register):
     ]
     listed = (await olga.get(CARDS, params={"holder": holly.id})).json()["items"]
     assert [card["token_serial"] for card in listed] == ["SN-1"]
+
+
+async def test_a_dry_run_of_cards_tells_what_would_change_and_stores_nothing(
+    sign_in, register, app
+):
+    holly = await register("holly")
+    ada = await sign_in("ada", Role.ADMIN)
+    await ada.post(CARDS, json={"token_serial": "KNOWN", "holder_id": holly.id})
+    await ada.post(CARDS, json={"token_serial": "FREE"})
+    text = (
+        "token_serial;holder;policy_name\nKNOWN;holly;\nFREE;holly;\nNEW;;\nBAD;nobody;\nX;;none\n"
+    )
+    headers = {"Content-Type": "text/csv"}
+
+    answer = await ada.post(f"{CARDS}/import", content=text, headers=headers, params={"dry_run": 1})
+
+    told = answer.json()
+    assert [(one["key"], one["what"]) for one in told["lines"]] == [
+        ("KNOWN", "unchanged"),
+        ("FREE", "updated"),
+        ("NEW", "created"),
+    ]
+    assert told["lines"][1]["changes"] == [{"field": "holder", "old": "", "new": "Holly"}]
+    assert [(one["line"], one["field"]) for one in told["refused"]] == [
+        (5, "holder"),
+        (6, "policy_name"),
+    ]
+    assert len((await ada.get(CARDS)).json()["items"]) == 2

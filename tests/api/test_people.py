@@ -6,12 +6,13 @@ from cardflow.model import Role
 from tests.api.conftest import reasons
 
 PEOPLE = "/api/v1/people"
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
 HOLLY = {"login": "holly", "name": "Holly Wood", "email": "holly@example.org"}
 
 
-async def send_csv(client, text, **headers):
-    given = {"Content-Type": "text/csv", **headers}
-    return await client.post(f"{PEOPLE}/import", content=text, headers=given)
+async def send_csv(client, text, *, dry_run=False, **headers):
+    given, query = {"Content-Type": "text/csv", **headers}, {"dry_run": dry_run}
+    return await client.post(f"{PEOPLE}/import", content=text, headers=given, params=query)
 
 
 async def test_an_administrator_registers_a_person_who_is_a_holder_by_default(sign_in):
@@ -183,6 +184,85 @@ async def test_bad_lines_are_refused_by_line_and_field_and_the_others_taken(sign
         (6, ""),
         (7, "roles"),
     ]
+
+
+async def test_a_dry_run_tells_every_line_and_stores_nothing(sign_in, register):
+    await register("otto", email="old@example.org")
+    await register("olga", name="Olga")
+    ada = await sign_in("ada", Role.ADMIN)
+    text = (
+        "login,name,email\n"
+        "holly,Holly,holly@example.org\n"
+        "otto,Otto,new@example.org\n"
+        "olga,Olga,olga@example.org\n"
+        "paul,Paul,nobody\n"
+        "holly,Holly Again,h@example.org\n"
+    )
+
+    told = (await send_csv(ada, text, dry_run=True)).json()
+    people = (await ada.get(PEOPLE)).json()["items"]
+    done = (await send_csv(ada, text)).json()
+
+    assert [(one["key"], one["what"]) for one in told["lines"]] == [
+        ("holly", "created"),
+        ("otto", "updated"),
+        ("olga", "unchanged"),
+    ]
+    assert told["lines"][1]["changes"] == [
+        {"field": "email", "old": "old@example.org", "new": "new@example.org"}
+    ]
+    assert [(one["line"], one["field"], one["reason"]) for one in told["refused"]] == [
+        (5, "email", "this is no e-mail address"),
+        (6, "login", "the same stands in line 2 already"),
+    ]
+    assert {person["login"] for person in people} == {"otto", "olga", "ada"}
+    assert {**done, "lines": told["lines"]} == told
+
+
+async def test_a_long_file_is_taken_in_whole(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    lines = [f"p{n},Person {n}" for n in range(1_100)]
+
+    done = (await send_csv(ada, "login,name\n" + "\n".join(lines))).json()
+
+    assert done["created"] == 1_100
+    assert (await ada.get(PEOPLE, params={"search": "p1099"})).json()["items"][0]["active"]
+
+
+async def test_people_are_found_by_role_and_by_whether_they_are_active(sign_in, register):
+    await register("otto", Role.OPERATOR, Role.HOLDER)
+    await register("gone", Role.OPERATOR, active=False)
+    ada = await sign_in("ada", Role.ADMIN)
+
+    operators = await ada.get(PEOPLE, params={"role": "operator"})
+    active = await ada.get(PEOPLE, params={"role": "operator", "active": True})
+
+    assert {person["login"] for person in operators.json()["items"]} == {"otto", "gone"}
+    assert [person["login"] for person in active.json()["items"]] == ["otto"]
+
+
+async def test_an_administrator_sees_and_ends_the_sign_ins_of_others(sign_in):
+    ada, holly = await sign_in("ada", Role.ADMIN), await sign_in("holly")
+    path = f"{PEOPLE}/{holly.headers['X-Person']}/sign-ins"
+
+    before = (await ada.get(path)).json()["items"]
+    ended = await ada.delete(path)
+
+    assert len(before) == 1
+    assert ended.status_code == 204
+    assert (await ada.get(path)).json()["items"] == []
+    assert (await holly.get("/api/v1/me")).status_code == 401
+
+
+async def test_only_administrators_see_sign_ins_and_only_of_people_who_are_there(sign_in):
+    ada, olga = await sign_in("ada", Role.ADMIN), await sign_in("olga", Role.OPERATOR)
+    path = f"{PEOPLE}/{ada.headers['X-Person']}/sign-ins"
+
+    assert (await olga.get(path)).status_code == 403
+    assert (await olga.delete(path)).status_code == 403
+    for method in ("GET", "DELETE"):
+        answer = await ada.request(method, f"{PEOPLE}/{UNKNOWN}/sign-ins")
+        assert answer.status_code == 404
 
 
 @pytest.mark.parametrize(
