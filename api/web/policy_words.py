@@ -17,6 +17,18 @@ SAID = {
     ("mandatory", "False"): N_("The holder may choose it"),
     ("precheck", "True"): N_("An operator checks the request form before the CA gets it"),
     ("precheck", "False"): N_("The request form goes to the CA unchecked"),
+    ("request_form_signature", "paper"): N_("The request form is signed on paper"),
+    ("request_form_signature", "electronic"): N_("The request form is signed by card"),
+    ("request_form_signature", "either"): N_("The request form is signed on paper or by card"),
+    ("certificate_form_signature", "paper"): N_("The certificate form is signed on paper"),
+    ("certificate_form_signature", "electronic"): N_("The certificate form is signed by card"),
+    ("certificate_form_signature", "either"): N_(
+        "The certificate form is signed on paper or by card"
+    ),
+    ("approve_signed", "True"): N_("A valid signature with the card needs no operator"),
+    ("approve_signed", "False"): N_("An operator checks electronic signatures too"),
+    ("attach_documents", "True"): N_("Operators get the document with the mail"),
+    ("attach_documents", "False"): N_("Mails to operators carry no document"),
     ("document_exchange", "portal"): N_("Signed forms are uploaded here"),
     ("document_exchange", "outside"): N_("Signed forms come by other means"),
     ("search_third_party", "True"): N_("Third-party certificates on the card can be watched"),
@@ -45,6 +57,10 @@ SAID = {
 }  # fmt: skip
 APART = ("name", "version", "title", "contact", "profiles")
 COLUMNS = ("profile", "mandatory", "mode", "key_type")  # they have columns of their own
+UNUSED = {
+    Mode.REQUEST_FORM: ("certificate_form_signature",),
+    Mode.CERTIFICATE_FORM: ("request_form_signature", "precheck"),
+}
 NOBODY = N_("none")
 ABSENT = N_("not in the policy")
 
@@ -82,8 +98,8 @@ class PolicyWords:
         if entry.mode == Mode.NONE:
             return []
         keys = [one.name for one in fields(entry) if one.name not in COLUMNS]
-        has_request = entry.mode in (Mode.REQUEST_FORM, Mode.BOTH)
-        return [key for key in keys if key != "precheck" or has_request]
+        unused = UNUSED.get(entry.mode, ())
+        return [key for key in keys if key not in unused]
 
     def said(self, key: str, value: Any) -> str:
         """Return the value in words."""

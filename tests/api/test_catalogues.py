@@ -9,7 +9,10 @@ import pytest
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
+from api.web.policy_form import POLICY, PROFILE
+from api.web.policy_words import SAID
 from api.web.tongue import CATALOGUES, PLACEHOLDER, Tongue
+from api.web.words import WORDS
 
 WEB = CATALOGUES.parent
 KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
@@ -80,3 +83,21 @@ def test_catalogues_are_where_the_pages_look() -> None:
     assert {path.suffix for path in Path(CATALOGUES).rglob("*") if path.is_file()} == {".po"}
     assert re.fullmatch(r"ltr|rtl", Tongue("ar").direction)
     assert Tongue("ar").direction == "rtl"
+
+
+def test_every_key_of_a_policy_has_a_name_and_every_choice_a_sentence() -> None:
+    asked = [
+        (f"{field.key}.{one.key}" if field.inner else one.key, one)
+        for field in (*POLICY, *PROFILE)
+        for one in field.inner or (field,)
+    ]
+    choices = {"check": ("True", "False")}
+    unsaid = [
+        (key, value)
+        for key, one in asked
+        for value in choices.get(one.kind, one.options if one.kind == "choice" else ())
+        if (key, value) not in SAID and key != "key_type"  # its values are names
+    ]
+
+    assert [key for key, _ in asked if key not in WORDS] == []
+    assert unsaid == []
