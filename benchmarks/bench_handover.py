@@ -43,7 +43,7 @@ from cli.first_admin import make_first_admin
 from cli.up import installation
 from tests.api.workstation import SoftCard, Workstation
 
-UPDATES, OTHERS = 50, 200
+UPDATES, OTHERS = 40, 200
 PRESENCE_EVERY = 15  # seconds, as the agent does
 LANE = "smart-card-logon"
 RULES = f"""\

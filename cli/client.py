@@ -50,7 +50,7 @@ class Problem(CardflowError):
         more = [
             str(error) if error.reason not in self.detail else error.remedy
             for error in self.errors
-            if error.reason not in self.detail or error.remedy
+            if error.reason not in self.detail or error.remedy not in self.detail
         ]
         return [self.detail, *more, *([f"→ {self.remedy}"] if self.remedy else [])]
 
