@@ -276,7 +276,7 @@ def _verdict(row: Row[CardLine], known: _Known) -> Verdict:
         return Verdict(told, new=_row(**given))
     carries = card.id in known.carrying
     if objections := change_objections(card, given, carries=carries):
-        return _refused(row, "holder", "; ".join(objections))
+        return _refused(row, ("holder", "; ".join(objections)))
     changes = changes_of(card, given)
     what: Any = "updated" if changes else "unchanged"
     shown = [_with_names(change, known.names) for change in changes]
@@ -291,16 +291,18 @@ def _with_names(change: FieldChange, names: Mapping[str, str]) -> FieldChange:
     return FieldChange(field="holder", old=old, new=new)
 
 
-def _missing(value: CardLine, known: _Known) -> tuple[str, str] | None:
+def _missing(value: CardLine, known: _Known) -> list[tuple[str, str]]:
+    found = []
     if value.holder and value.holder not in known.holders:
-        return "holder", "nobody has this login"
+        found.append(("holder", "nobody has this login"))
     if value.policy_name and value.policy_name not in known.policies:
-        return "policy_name", f"there is no policy {value.policy_name}"
-    return None
+        found.append(("policy_name", f"there is no policy {value.policy_name}"))
+    return found
 
 
-def _refused(row: Row[CardLine], field: str, reason: str) -> Verdict:
-    return Verdict(refused=(Refusal(line=row.line, field=field, reason=reason),))
+def _refused(row: Row[CardLine], *found: tuple[str, str]) -> Verdict:
+    refused = (Refusal(line=row.line, field=field, reason=reason) for field, reason in found)
+    return Verdict(refused=tuple(refused))
 
 
 async def _card(session: AsyncSession, card_id: str) -> Card:

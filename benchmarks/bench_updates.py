@@ -159,8 +159,8 @@ async def main() -> int:
     env = await WorkflowEnvironment.start_local(
         namespace="cardflow",
         dev_server_existing_path=str(server_program()),
-        dev_server_extra_args=ENGINE_FLAGS,
-        dev_server_log_level="error",
+        dev_server_extra_args=[*ENGINE_FLAGS, "--output", "none"],
+        dev_server_log_level="never",
         search_attributes=SEARCH_ATTRIBUTES,
         data_converter=data_converter(KeyRing.generate("bench")),
         runtime=runtime(),

@@ -19,7 +19,8 @@ from cli.output import save, say, show_list, show_record, working
 from cli.sessions import HERE, Connection
 
 app = App(name="audit", help="The audit trail, and the check that nothing in it was changed.")
-COLUMNS = ("number", "at", "kind", "actor", "update_id", "text")
+LONGEST = 80  # signed tokens and certificates are for --json
+COLUMNS = ("number", "at", "kind", "actor", "update_id", "facts")
 SHOWN = ("ok", "entries", "checkpoints", "covered_to", "broken_at", "reason")
 
 
@@ -30,7 +31,20 @@ def list_entries(
     """List audit entries, of one update, kind or person."""
     with connection.open() as api:
         found = api.items("/audit", update=update, kind=kind, actor=actor)
-        show_list(found, COLUMNS, as_json=connection.json)
+        entries = found if connection.json else map(_with_facts, found)
+        show_list(entries, COLUMNS, as_json=connection.json)
+
+
+def _with_facts(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry with what its text tells besides the other columns."""
+    facts = json.loads(entry["text"])["facts"]
+    told = facts.get("facts", facts)
+    return {**entry, "facts": {key: _short(value) for key, value in told.items() if value}}
+
+
+def _short(value: Any) -> Any:
+    told = isinstance(value, str) and len(value) > LONGEST
+    return f"{value[:LONGEST]}…" if told else value
 
 
 @app.command

@@ -15,6 +15,7 @@ TRIES = 3  # a lost connection is tried again under the same Idempotency-Key, so
 REMEDIES = {
     401: "sign in: cardflow login",
     403: "sign in as somebody who may: cardflow login, or --as LOGIN",
+    404: "see the ids that you may use: the command named list beside this one",
     426: "install the current version",
     429: "wait a moment and try again",
     503: "see what is missing: cardflow up, or GET /readyz",
@@ -49,7 +50,7 @@ class Problem(CardflowError):
         more = [
             str(error) if error.reason not in self.detail else error.remedy
             for error in self.errors
-            if error.reason not in self.detail or error.remedy
+            if error.reason not in self.detail or error.remedy not in self.detail
         ]
         return [self.detail, *more, *([f"→ {self.remedy}"] if self.remedy else [])]
 

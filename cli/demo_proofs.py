@@ -175,7 +175,8 @@ class Witness:
         ran = run("openssl", "ocsp", *asked, *trust, *where)
         if not ran.succeeded or "Response verify OK" not in ran.text:
             raise Failed(ran.telling)
-        said = [line.rpartition(": ")[2].strip() for line in ran.output.decode().splitlines()]
+        lines = [line for line in ran.output.decode().splitlines() if "Update: " not in line]
+        said = [line.rpartition(": ")[2].strip() for line in lines]
         if not said or said[0] != wanted:
             raise Failed(ran.telling)
         return ", ".join(said)

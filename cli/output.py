@@ -98,7 +98,8 @@ def working(text: str) -> Iterator[None]:
 
 def in_turn(items: Sequence[T], text: str) -> Iterable[T]:
     """Yield the items and show how many are done."""
-    return track(items, escape(text), console=progress_console, transient=True)
+    hidden = not progress_console.is_terminal
+    return track(items, escape(text), console=progress_console, transient=True, disable=hidden)
 
 
 def read_text(path: Path) -> str:

@@ -181,9 +181,7 @@ def import_csv(path: str, file: Path, connection: Connection) -> None:
         if answer["refused"]:
             show_list(answer["refused"], REFUSED_COLUMNS, as_json=False)
     if refused := len(answer["refused"]):
-        raise Refused(
-            f"{refused} lines of {file} were refused\n  → correct them, import them again"
-        )
+        raise Refused(f"refused lines of {file}: {refused}\n  → correct them, import them again")
 
 
 def _first_password(login: str, file: Path | None) -> str:

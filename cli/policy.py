@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from cyclopts import App
-from rich.progress import track
 
 from cardflow.errors import Refused
 from cli.client import Api, Problem
-from cli.output import console, progress_console, read_text, save, say, show_json, show_list
+from cli.output import console, in_turn, read_text, save, say, show_json, show_list
 from cli.sessions import HERE, Connection
 
 app = App(name="policy", help="Policies: what cards must carry and which checks apply.")
 COLUMNS = ("name", "version", "title", "created_at")
 PROFILE_COLUMNS = ("name", "title", "purpose", "approval", "officers_needed", "validity_days")
 TOML = "application/toml"
+FORBIDDEN = 403
 
 
 @app.command(name="list")
@@ -47,24 +47,22 @@ def import_policies(*files: Path, connection: Connection = HERE) -> None:
     """
     if not files:
         raise Refused("no file was named\n  → cardflow policy import policies/rf.toml")
-    texts = {file: read_text(file) for file in files}
-    added = []
+    texts = [(file, read_text(file)) for file in files]
+    added, refused = [], []
     with connection.open() as api:
-        for file, text in track(texts.items(), "importing", console=progress_console):
-            added.append(_import(api, file, text))
+        for file, text in in_turn(texts, "importing"):
+            try:
+                added.append(api.post_text("/policies", text, TOML))
+            except Problem as problem:
+                if problem.status == FORBIDDEN:
+                    raise
+                refused.append(f"{file} was refused: {problem}")
     if connection.json:
-        return show_json(added)
+        show_json(added)
     for one in added:
         say(f"{one['name']} version {one['version']}")
-    return None
-
-
-def _import(api: Api, file: Path, text: str) -> dict[str, object]:
-    try:
-        answer: dict[str, object] = api.post_text("/policies", text, TOML)
-    except Problem as problem:
-        raise Refused(f"{file} was refused: {problem}") from problem
-    return answer
+    if refused:
+        raise Refused("\n✗ ".join(refused))
 
 
 @app.command

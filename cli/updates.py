@@ -81,8 +81,10 @@ def plan(
         return show_json(found)
     what = found["plan"]
     show_list(what["lanes"], ("lane", "mode", "key_type", "mandatory", "why"), as_json=False)
-    rest = {key: value for key, value in what.items() if key != "lanes"}
-    return show_record({**rest, "digest": found["digest"]}, as_json=False)
+    kept = [f"{one['subject']} until {one['not_after'][:10]}" for one in what["keeps"]]
+    gone = {key: [ref["cka_id"] for ref in what[key]] for key in ("removes", "registers")}
+    rest = {"keeps": kept, **gone, "objections": what["objections"], "digest": found["digest"]}
+    return show_record(rest, as_json=False)
 
 
 @app.command(name="open")

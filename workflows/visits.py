@@ -65,12 +65,12 @@ class AtTheCard:
 
     async def run(self) -> None:
         """Do what can be done now; whatever happens, the visit is over afterwards."""
-        facts = {"agent_id": self._visit.agent_id, "outcome": Outcome.DONE.value}
-        words, lane = "", ""
+        facts, words, lane = {"agent_id": self._visit.agent_id}, "", ""
         if form := self._visit.signs:
             lane, facts = form.lane, {**facts, "signs": form.kind.value, "sha256": form.sha256}
         actor = self._visit.started_by
         self._case.note(EventKind.VISIT_STARTED, lane=lane, actor=actor, facts=facts)
+        facts = {**facts, "outcome": Outcome.DONE.value}
         try:
             await self._work()
         except VisitEnded as ended:

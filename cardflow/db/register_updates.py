@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -54,9 +54,12 @@ async def list_updates(
     session: AsyncSession, wanted: Wanted, *, before: str, limit: int
 ) -> list[Update]:
     """Return updates, the newest first, older ones than ``before`` only."""
-    query = select(Update).order_by(col(Update.id).desc()).limit(limit)
+    # Ids are made from Idempotency-Keys, so they say nothing about time.
+    age = (col(Update.opened_at), col(Update.id))
+    query = select(Update).order_by(*(column.desc() for column in age)).limit(limit)
     if before:
-        query = query.where(col(Update.id) < before)
+        known = select(col(Update.opened_at)).where(col(Update.id) == before).scalar_subquery()
+        query = query.where(tuple_(*age) < tuple_(known, before))
     for column, word in (
         (Update.stage, wanted.stage),
         (Update.card_id, wanted.card_id),

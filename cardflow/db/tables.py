@@ -169,11 +169,13 @@ class Update(SQLModel, table=True):
     view: str  # JSON of the slim UpdateView
     # One for each way in which lists are narrowed: the newest of them are found without a sort.
     __table_args__ = (
-        Index("ix_updates_stage_id", "stage", "id"),
-        Index("ix_updates_holder_id_id", "holder_id", "id"),
-        Index("ix_updates_policy_name_id", "policy_name", "id"),
+        Index("ix_updates_age", "opened_at", "id"),
+        Index("ix_updates_stage_age", "stage", "opened_at", "id"),
+        Index("ix_updates_holder_id_age", "holder_id", "opened_at", "id"),
+        Index("ix_updates_policy_name_age", "policy_name", "opened_at", "id"),
         Index(
             "ix_updates_open",
+            "opened_at",
             "id",
             sqlite_where=text("ended_at IS NULL"),
             postgresql_where=text("ended_at IS NULL"),

@@ -1,10 +1,14 @@
-"""The lists of cards, policies and the trail, on both databases."""
+"""The lists of cards, updates, policies and the trail, on both databases."""
+
+from datetime import timedelta
 
 from cardflow.db.audit import Entry, append
 from cardflow.db.register_cards import carries_certificates, list_cards, policy_exists
 from cardflow.db.register_policies import find_version, list_newest, list_versions, newest_version
 from cardflow.db.register_trail import Wanted, list_entries
-from cardflow.db.tables import Card, Certificate, PolicyVersion
+from cardflow.db.register_updates import Wanted as WantedUpdates
+from cardflow.db.register_updates import list_updates
+from cardflow.db.tables import Card, Certificate, PolicyVersion, Update
 from cardflow.model import CardState, Role
 from cardflow.sql import transaction
 from tests.db.rows import NOW, a_person, store
@@ -57,6 +61,39 @@ async def test_cards_are_narrowed_by_holder_state_and_words(sessions):
     assert await ids(state=CardState.CLEAN) == ["2", "3"]
     assert await ids(search="spare") == ["2"]
     assert await ids(search="sn-3") == ["3"]
+
+
+async def test_updates_come_newest_first_whatever_their_ids_are(sessions):
+    await store(sessions, a_card("1"))
+    hours = {"b": 1, "d": 2, "a": 3, "c": 3}
+    await store(sessions, *(an_update(name, hour) for name, hour in hours.items()))
+
+    async def ids(before="", limit=9):
+        async with transaction(sessions) as session:
+            found = await list_updates(session, WantedUpdates(), before=before, limit=limit)
+            return [update.id for update in found]
+
+    assert await ids() == ["c", "a", "d", "b"]
+    assert await ids(limit=1) == ["c"]
+    assert await ids(before="c") == ["a", "d", "b"]
+    assert await ids(before="d", limit=1) == ["b"]
+
+
+def an_update(update_id, hour):
+    return Update(
+        id=update_id,
+        kind="update",
+        card_id="1",
+        holder_id="holly",
+        started_by="holly",
+        policy_name="p",
+        policy_version=1,
+        stage="pending",
+        opened_at=NOW + timedelta(hours=hour),
+        due_at=NOW + timedelta(days=9),
+        input="{}",
+        view="{}",
+    )
 
 
 async def test_only_a_managed_certificate_on_the_card_counts_as_carried(sessions):
