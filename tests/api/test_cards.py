@@ -166,7 +166,7 @@ async def test_a_file_brings_cards_for_people_by_login(sign_in, register):
             "SN-1,Desk,holly,\n"
             "SN-2,Spare,,\n"
             "SN-3,Lost,nobody,\n"
-            "SN-4,Odd,,no-policy\n"
+            "SN-4,Odd,nobody,no-policy\n"
             "+SN-5,Formula,,\n"
         ),
         headers={"Content-Type": "text/csv; charset=utf-8"},
@@ -176,6 +176,7 @@ async def test_a_file_brings_cards_for_people_by_login(sign_in, register):
     assert (told["created"], told["updated"]) == (1, 1)
     assert [(r["line"], r["field"]) for r in told["refused"]] == [
         (4, "holder"),
+        (5, "holder"),
         (5, "policy_name"),
         (6, "token_serial"),
     ]

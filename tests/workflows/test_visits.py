@@ -7,7 +7,15 @@ import pytest
 
 from cardflow.jobs import Outcome
 from cardflow.model import Act, EventKind, LaneStage, MailKind, Role, Stage
-from tests.build import OPERATOR, a_policy, an_action, an_entry, an_old_certificate, continuing
+from tests.build import (
+    AGENT,
+    OPERATOR,
+    a_policy,
+    an_action,
+    an_entry,
+    an_old_certificate,
+    continuing,
+)
 from tests.workflows.conftest import World
 
 NOT_DONE = [
@@ -29,6 +37,7 @@ async def test_a_visit_that_fails_names_its_state_and_is_offered_again(
     assert await world.handle.result() is Stage.COMPLETED
     first, second = world.records.of(EventKind.VISIT_ENDED)
     assert (first.facts["outcome"], second.facts["outcome"]) == (outcome, "done")
+    assert world.records.of(EventKind.VISIT_STARTED)[0].facts == {"agent_id": AGENT}
 
 
 async def test_a_card_pulled_before_the_write_leaves_the_old_pair_and_offers_continue(
