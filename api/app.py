@@ -66,6 +66,7 @@ from api.web import (
     policy_drafts,
     policy_mails,
     register,
+    together,
     updating,
 )
 from api.web import health as health_pages
@@ -84,7 +85,7 @@ PEOPLES = (
 )  # fmt: skip
 PAGES = (
     entrance, live, account_pages, my_cards, updating, one_update,
-    desk, papers, register, holders, officer, issued, auditor,
+    desk, together, papers, register, holders, officer, issued, auditor,
     people_pages, imports, policy_drafts, policy_mails, policy_pages,
     agent_pages, health_pages, token_pages,
 )  # fmt: skip

@@ -31,11 +31,11 @@ from cardflow.db.register_work import (
     work_for,
 )
 from cardflow.db.tables import Claim, WaitingFor
-from cardflow.db.views import view_of
+from cardflow.db.views import input_of, view_of
 from cardflow.decisions import utc_now
 from cardflow.lifecycle import lane_of
 from cardflow.model import Lane, Party, Role
-from cardflow.policy import CHECKING, four_eyes_objections
+from cardflow.policy import CHECKING, decision_digest, four_eyes_objections
 
 PARTIES = {Role.OPERATOR: Party.OPERATOR, Role.OFFICER: Party.OFFICER}
 SOON = timedelta(days=3)
@@ -84,6 +84,7 @@ class WorkOut(Out):
     claim: ClaimOut | None
     against: str  # why somebody else must do it, when it is not for you
     request_id: str
+    decision_digest: str  # of the document under check, when it may be decided by you
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,8 @@ def _position(key: str) -> tuple[datetime, str, str] | None:
 def _shown(work: Work, caller: Caller, now: datetime) -> WorkOut:
     entry, card = work.waiting, work.card
     lane = lane_of(view_of(work.update).state, entry.lane) if entry.lane else None
+    against = _against(work, lane, caller) if lane else ""
+    decides = lane is not None and lane.stage in CHECKING and not against
     return WorkOut(
         update_id=entry.update_id,
         lane=entry.lane,
@@ -226,8 +229,9 @@ def _shown(work: Work, caller: Caller, now: datetime) -> WorkOut:
         until=entry.until,
         due=due_mark(entry.until, now),
         claim=_claim(work.claim, work.claimant.name) if work.claim and work.claimant else None,
-        against=_against(work, lane, caller) if lane else "",
+        against=against,
         request_id=_request_id(work, lane) if lane and entry.party == Party.OFFICER else "",
+        decision_digest=decision_digest(input_of(work.update), lane) if lane and decides else "",
     )
 
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from api.app import create_agent_app, create_app
 from api.auth import SESSION_PREFIX, new_token, token_digest
+from api.state import opened
 from cardflow.db.migrate import upgrade_database
 from cardflow.db.register_identity import open_session
 from cardflow.db.tables import Person
@@ -55,10 +56,23 @@ def settings(fresh_installation: Path, tmp_path: Path) -> Settings:
     return Settings(state_dir=directory, temporal_address=NOBODY)
 
 
+@pytest.fixture(scope="session")
+def shared_door() -> tuple[FastAPI, list[Settings]]:
+    """Return one application for all tests, and where it finds the settings of the one that runs.
+
+    Making its routes takes longer than most tests; its state is opened anew by each.
+    """
+    given: list[Settings] = []
+    return create_app(Settings(), lambda _own: opened(given[-1])), given
+
+
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(
+    settings: Settings, shared_door: tuple[FastAPI, list[Settings]]
+) -> AsyncIterator[FastAPI]:
     """Yield the people's door, running."""
-    app = create_app(settings)
+    app, given = shared_door
+    given[:] = [settings]
     async with app.router.lifespan_context(app):
         yield app
 

@@ -115,14 +115,15 @@ async def test_an_unknown_address_and_a_wrong_method_are_problems(anonymous):
         (ZeroDivisionError(SECRET), 500, None),
     ],
 )
-async def test_a_failure_is_told_without_its_secrets(app, error, status, told):
+async def test_a_failure_is_told_without_its_secrets(settings, error, status, told):
     async def fail() -> None:
         raise error
 
     router = APIRouter(route_class=GuardedRoute, dependencies=[Depends(anybody)])
     router.add_api_route("/fail", fail, include_in_schema=False)
+    app = create_app(settings)
     app.include_router(router)
-    async with client_of(app) as client:
+    async with app.router.lifespan_context(app), client_of(app) as client:
         answer = await client.get("/fail")
 
     assert answer.status_code == status

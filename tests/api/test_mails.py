@@ -65,9 +65,8 @@ async def test_each_kind_and_language_has_a_default_that_can_be_saved_as_it_is(a
 
 async def test_the_default_follows_the_policys_way_of_exchanging_documents(ada):
     inside = (await ada.get(ONE)).json()["default"]["body"]
-    await take_in(
-        ada, SAMPLE.replace('document_exchange = "portal"', 'document_exchange = "outside"')
-    )
+    on_paper = SAMPLE.replace('"either"', '"paper"')  # nothing electronic comes by post
+    await take_in(ada, on_paper.replace('exchange = "portal"', 'exchange = "outside"'))
     outside = (await ada.get(ONE)).json()["default"]["body"]
 
     assert "upload" in inside

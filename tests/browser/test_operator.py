@@ -280,3 +280,33 @@ async def rename_holder(office, name: str) -> None:
     async with transaction(office.state.sessions) as session:
         holder = await session.get_one(Person, office.holder.headers["X-Person"])
         holder.name = name
+
+
+async def test_documents_are_decided_together_each_on_what_was_shown(office, sit_down, let_in):
+    await office.policy("tls-client R precheck=true", "smime-signing R precheck=true")
+    update_id = await office.opened()
+    await office.until(update_id, lambda seen: seen["stage"] == "pending" and not seen["visit"])
+    for lane in ("tls-client", "smime-signing"):
+        await office.sign(update_id, lane)
+    seat = await sit_down(office.operator)
+    page = await seat.open("/work")
+    boxes = page.get_by_role("checkbox", name="Choose the document of Holly")
+    await boxes.nth(1).wait_for()
+    for box in await boxes.all():
+        await box.check()
+    await seat.click("Decide the chosen ones together")
+    assert await seat.violations() == []
+    assert await seat.overflow() == 0
+
+    await seat.click("Reject all")
+    await seat.sees("a rejection needs a reason")
+    other = await let_in("oscar", Role.OPERATOR)
+    assert (await office.decide(update_id, "approve", who=other)).status_code == 201
+    await page.get_by_label("Reason for a rejection").fill("the date is missing")
+    await seat.click("Reject all")
+    await page.get_by_text("the document was rejected").first.wait_for()
+
+    await seat.sees("too late")
+    rejected = [lane for lane in (await office.update(update_id))["lanes"] if lane["reason"]]
+    assert [lane["reason"] for lane in rejected] == ["the date is missing"]
+    assert rejected[0]["stage"] == "awaiting_request_form"

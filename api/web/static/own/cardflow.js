@@ -68,20 +68,23 @@ document.addEventListener("click", async (event) => {
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("[data-progress]")) return;
   event.preventDefault();
-  carryOut(event.target);
+  carryOut(event.target, event.submitter);
 });
 
-async function carryOut(form) {
+async function carryOut(form, button) {
   const bar = form.querySelector("progress");
   bar.parentElement.hidden = false;
   try {
     const answer = await fetch(form.action, {
       method: "POST",
-      body: new URLSearchParams(new FormData(form)),
+      body: new URLSearchParams(new FormData(form, button)),
       headers: { Accept: "application/jsonl" },
     });
     // A refusal is a page: the form goes again as forms do, and shows it.
-    if (!answer.ok) return form.submit();
+    if (!answer.ok) {
+      if (button?.name) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: button.name, value: button.value }));
+      return form.submit();
+    }
     for await (const told of linesOf(answer.body)) show(form, bar, told);
   } catch {
     form.querySelector("[data-told]").textContent = form.dataset.failed;
