@@ -68,9 +68,9 @@ class Studio:
         page = await (await self._context(who)).new_page()
         await page.set_viewport_size(DESK)  # type: ignore[arg-type]
         await page.goto(self.origin + path)
-        for image in await page.locator("main img").all():
-            await image.scroll_into_view_if_needed()  # else it is not even loaded
-        await page.wait_for_function("Array.from(document.images).every((one) => one.complete)")
+        # Pictures further down are not even loaded else.
+        await page.evaluate("for (const one of document.images) one.loading = 'eager'")
+        await page.wait_for_timeout(1_500)
         _keep(await page.screenshot(full_page=True), PICTURES / f"{name}.png")
         if self.review:
             await page.emulate_media(color_scheme="dark")
