@@ -24,20 +24,21 @@ class Readers:
     def __init__(self, modules: Iterable[ModuleSetting]) -> None:
         self._watches = [_Watch(module) for module in modules]
         self._card_is_free = asyncio.Lock()  # two processes at one card take each other's login
-        self._again = asyncio.Event()
+        self._was_used = False
         self.changed = asyncio.Event()
         self.tokens: tuple[TokenReport, ...] = ()
 
     async def watch(self) -> None:
         """Look once a second, for ever."""
         while True:
-            await self.look(thorough=self._again.is_set())
-            self._again.clear()
+            await self.look(thorough=False)
             await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def look(self, *, thorough: bool) -> None:
         """Leave ``tokens`` as what is in the readers now."""
         async with self._card_is_free:
+            thorough = thorough or self._was_used  # asked here: a visit may have ended meanwhile
+            self._was_used = False
             seen = [await watch.look(thorough=thorough) for watch in self._watches]
         tokens = _one_per_serial(report for reports in seen for report in reports)
         if tokens != self.tokens:
@@ -48,8 +49,8 @@ class Readers:
     async def at_work(self) -> AsyncIterator[None]:
         """Leave the cards alone inside; afterwards they are looked at thoroughly."""
         async with self._card_is_free:
+            self._was_used = True
             yield
-        self._again.set()
 
     def module_with(self, token_serial: str) -> ModuleSetting | None:
         """Return the module that shows the card, if one does."""
