@@ -1,5 +1,7 @@
 """Local accounts' passwords, kept as argon2id (RFC 9106) and never otherwise."""
 
+from functools import cache
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -8,7 +10,6 @@ from cardflow.errors import Refused
 SHORTEST = 12
 LONGEST = 200
 _hasher = PasswordHasher()  # the library's defaults are RFC 9106's second recommendation
-_nobodys = _hasher.hash("nobody has this password")
 
 
 def hash_password(password: str) -> str:
@@ -30,7 +31,12 @@ def password_objections(password: str) -> list[str]:
 def verify_password(kept: str, password: str) -> bool:
     """Tell whether the password is right; an account without one takes as long to be refused."""
     try:
-        _hasher.verify(kept or _nobodys, password)
+        _hasher.verify(kept or _nobodys(), password)
     except (VerificationError, InvalidHashError):
         return False
     return bool(kept)
+
+
+@cache
+def _nobodys() -> str:
+    return _hasher.hash("nobody has this password")

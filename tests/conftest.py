@@ -1,6 +1,9 @@
 """What every test may ask for: real servers, shared where that is safe, stopped at the end."""
 
+import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +18,16 @@ from cardflow.key_ring import KeyRing
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_program
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
+
+IN_MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 2 * 1024**3
+
+
+def pytest_configure() -> None:
+    """Tests keep their files in memory where there is room: a card writes dozens of times."""
+    if IN_MEMORY.is_mount() and shutil.disk_usage(IN_MEMORY).free > ENOUGH_BYTES:
+        os.environ.setdefault("TMPDIR", str(IN_MEMORY))  # noqa: TID251 (programs inherit it)
+        tempfile.tempdir = None  # so that it is read again
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

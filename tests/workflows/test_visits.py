@@ -48,7 +48,7 @@ async def test_a_card_pulled_before_the_write_leaves_the_old_pair_and_offers_con
     view = await world.visit()
     assert view.stage is Stage.READY
     assert world.agent.removed == []
-    assert MailKind.READY_TO_CONTINUE in world.records.mails
+    await world.until(lambda _: MailKind.READY_TO_CONTINUE in world.records.mails)
 
     await world.act(continuing(world.update))
     assert await world.handle.result() is Stage.COMPLETED
