@@ -19,11 +19,12 @@ from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.signing_in import Guesses
 from cardflow import decisions
 from cardflow.ca.embedded.authority import EmbeddedCA
-from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.documents.store import DocumentStore
 from cardflow.model import Profile
 from cardflow.profiles import load_profiles
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, create_engine, for_reading, sessions_of
+from cardflow.stores import store_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
             engine=engine,
             sessions=sessions_of(engine),
             reads=sessions_of(for_reading(engine)),
-            store=FileStore(settings.document_dir),
+            store=store_of(settings),
             temporal=TemporalLink(settings, temporal),
             ca=ca,
             background=background,

@@ -87,6 +87,19 @@ class Settings(BaseSettings):
         "in the state directory. A password goes into libpq's `?passfile=`.",
     )
     document_dir: StatePath = Field(Path("documents"), description="The write-once document store.")
+    document_bucket: str = Field(
+        "", description="An S3 bucket that keeps the documents instead of `document_dir`."
+    )
+    document_bucket_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/]+/?)?$",
+        description="The S3 server of the bucket; empty: Amazon's, in the region named.",
+    )
+    document_bucket_region: str = Field("us-east-1", description="The region of the bucket.")
+    document_bucket_access_key: str = Field("", description="Who Cardflow is at the S3 server.")
+    document_bucket_secret_file: StatePath | None = Field(
+        None, description="The secret access key at the S3 server."
+    )
     upload_limit_bytes: int = Field(
         20 * 1024 * 1024, ge=1024, description="The largest upload that is accepted."
     )

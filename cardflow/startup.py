@@ -17,6 +17,7 @@ SECRET_FILES = (
     "door_key_file",
     "ca_passphrase_file",
     "smtp_password_file",
+    "document_bucket_secret_file",
     "temporal_key_file",
 )
 NEVER_DEMO = (*SECRET_FILES, "decision_root_file", "door_root_file", "ca_dir", "pinentry")
@@ -26,7 +27,11 @@ log = logging.getLogger(__name__)
 
 def objections(settings: Settings) -> list[str]:
     """Return every reason, with its remedy, why these settings must not be started with."""
-    found = [*_about_addresses(settings), *_about_open_files(settings)]
+    found = [
+        *_about_addresses(settings),
+        *_about_the_bucket(settings),
+        *_about_open_files(settings),
+    ]
     if settings.environment is Environment.PRODUCTION:
         found += [*_about_production(settings), *_about_demo_secrets(settings)]
         _warn(settings)
@@ -46,6 +51,19 @@ def _about_addresses(settings: Settings) -> list[str]:
             for field in ("api_host", "door_host", "worker_metrics_host")
             if not _is_local(getattr(settings, field))
         ]
+    return found
+
+
+def _about_the_bucket(settings: Settings) -> list[str]:
+    found = []
+    url = urlsplit(settings.document_bucket_url)
+    if url.scheme == "http" and not _is_local(url.hostname or ""):
+        reason = "documents would travel in clear"
+        found.append(_objection("document_bucket_url", reason, "give an https:// URL"))
+    if settings.document_bucket and settings.document_bucket_secret_file is None:
+        reason = "a bucket is named and no secret access key"
+        remedy = "name the file that holds it"
+        found.append(_objection("document_bucket_secret_file", reason, remedy))
     return found
 
 

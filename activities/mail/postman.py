@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from activities.mail.smtp import Fate, Outcome, Relay
 from cardflow.db.letters import letters
 from cardflow.db.mail_queue import Posted, mark
-from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.documents.store import DocumentStore
 from cardflow.errors import CardflowError, Refused
 from cardflow.mail.compose import Composer, build_composer
 from cardflow.mail.letters import Letter
@@ -16,6 +16,7 @@ from cardflow.model import Profile
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, transaction
+from cardflow.stores import store_of
 
 GIVE_UP_AFTER = timedelta(hours=70)  # before the workflow that delivers later ends, after 3 days
 
@@ -125,6 +126,6 @@ def build_postman(
         sessions,
         build_composer(settings, profiles),
         relay,
-        store=FileStore(settings.document_dir),
+        store=store_of(settings),
         largest_attachment=settings.mail_attachment_bytes,
     )

@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class DocumentStore(Protocol):
 
     async def get(self, sha256: str) -> bytes: ...
 
+    async def free_bytes(self) -> int | None: ...
+
 
 class FileStore:
     """A document store in a directory; several processes may use it at once."""
@@ -45,9 +48,9 @@ class FileStore:
 
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes on disk for good; more than ``limit`` are refused while they come."""
-        arriving = await asyncio.to_thread(_Arriving, self._directory / "arriving", limit)
+        arriving = await asyncio.to_thread(Arriving, self._directory / "arriving", limit)
         try:
-            await _fill(arriving, data)
+            await fill(arriving, data)
         except BaseException:
             await asyncio.shield(asyncio.to_thread(arriving.discard))
             raise
@@ -57,12 +60,22 @@ class FileStore:
         """Return the bytes with this digest; anything else in their place is ``Damaged``."""
         return await asyncio.to_thread(self._read, self._path(sha256))
 
-    def _path(self, sha256: str) -> Path:
-        if not _DIGEST.fullmatch(sha256):
-            raise Refused("a document is named by its SHA-256: 64 hex digits in lower case")
-        return self._directory / sha256[:2] / sha256
+    async def free_bytes(self) -> int:
+        """Return the room that is left, once something could be written."""
+        return await asyncio.to_thread(self._probe)
 
-    def _keep(self, arriving: "_Arriving") -> Stored:
+    def _probe(self) -> int:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=self._directory) as file:
+            file.write(b"cardflow")
+            file.flush()
+            os.fsync(file.fileno())
+        return shutil.disk_usage(self._directory).free
+
+    def _path(self, sha256: str) -> Path:
+        return self._directory / sha256[:2] / checked_digest(sha256)
+
+    def _keep(self, arriving: "Arriving") -> Stored:
         try:
             stored = arriving.finish()
             self._link(arriving.path, self._path(stored.sha256))
@@ -88,15 +101,15 @@ class FileStore:
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            raise _damaged(path) from error
+            raise damaged(path.name) from error
         with os.fdopen(descriptor, "rb") as file:
             data = file.read()
         if hashlib.sha256(data).hexdigest() != path.name:
-            raise _damaged(path)
+            raise damaged(path.name)
         return data
 
 
-class _Arriving:
+class Arriving:
     """A file that nobody can see yet: hashed while it is written."""
 
     def __init__(self, directory: Path, limit: int) -> None:
@@ -128,13 +141,20 @@ class _Arriving:
         self.path.unlink()
 
 
+def checked_digest(sha256: str) -> str:
+    """Return the name of a document, or refuse what cannot be one."""
+    if not _DIGEST.fullmatch(sha256):
+        raise Refused("a document is named by its SHA-256: 64 hex digits in lower case")
+    return sha256
+
+
 def in_words(size: int) -> str:
     """Return a size as a person says it."""
     mebibyte = 1024 * 1024
     return f"{size / mebibyte:.3g} MiB" if size >= mebibyte else f"{size} bytes"
 
 
-async def _fill(arriving: _Arriving, data: bytes | AsyncIterator[bytes]) -> None:
+async def fill(arriving: Arriving, data: bytes | AsyncIterator[bytes]) -> None:
     if isinstance(data, bytes):
         await asyncio.to_thread(arriving.write, data)
         return
@@ -142,8 +162,9 @@ async def _fill(arriving: _Arriving, data: bytes | AsyncIterator[bytes]) -> None
         await asyncio.to_thread(arriving.write, chunk)
 
 
-def _damaged(path: Path) -> Damaged:
-    return Damaged(f"the document {path.name} was changed on disk; restore it from a backup")
+def damaged(sha256: str) -> Damaged:
+    """Return the failure to raise when other bytes are in a document's place."""
+    return Damaged(f"the document {sha256} was changed in the store; restore it from a backup")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -22,6 +22,8 @@ from cardflow.settings import Environment, Settings
 from cardflow.startup import SECRET_FILES, objections
 from cli.local_secrets import Maker, make_local_secrets, make_own_secrets
 
+OPTIONAL = {"smtp_password_file", "temporal_key_file", "document_bucket_secret_file"}
+
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -40,7 +42,7 @@ def contents(settings: Settings) -> dict[Path, bytes]:
 
 def test_every_secret_is_there_and_only_its_owner_reads_it(settings: Settings) -> None:
     assert objections(settings) == []
-    for field in set(SECRET_FILES) - {"smtp_password_file", "temporal_key_file"}:
+    for field in set(SECRET_FILES) - OPTIONAL:
         assert read_secret(getattr(settings, field))
     assert settings.codec_key_file.parent.stat().st_mode & 0o777 == 0o700
 

@@ -157,6 +157,25 @@ def test_plain_http_beyond_this_machine_is_refused_everywhere(tmp_path: Path) ->
         load_settings(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "objection"),
+    [
+        (
+            'document_bucket_url = "http://s3.example"',
+            "BUCKET_URL: documents would travel in clear",
+        ),
+        ('document_bucket = "papers"', "BUCKET_SECRET_FILE: a bucket is named and no secret"),
+    ],
+)
+def test_a_bucket_is_reached_in_private_and_by_name(
+    tmp_path: Path, line: str, objection: str
+) -> None:
+    (tmp_path / "cardflow.toml").write_text(line)
+
+    with pytest.raises(Refused, match=objection):
+        load_settings(tmp_path)
+
+
 def test_the_demo_does_not_listen_to_the_network(tmp_path: Path) -> None:
     (tmp_path / "cardflow.toml").write_text('api_host = "0.0.0.0"')
 

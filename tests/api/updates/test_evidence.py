@@ -550,5 +550,5 @@ async def test_a_document_that_was_changed_in_the_store_is_said_and_nothing_is_s
 
     assert answer.status_code == 503
     assert reasons(answer) == [
-        f"the document {digest} was changed on disk; restore it from a backup"
+        f"the document {digest} was changed in the store; restore it from a backup"
     ]

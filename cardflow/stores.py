@@ -1,0 +1,22 @@
+"""Which document store an installation has."""
+
+from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.secret_files import read_secret
+from cardflow.settings import Settings
+
+
+def store_of(settings: Settings) -> DocumentStore:
+    """Return the document store that the settings name."""
+    if not settings.document_bucket:
+        return FileStore(settings.document_dir)
+    from cardflow.documents.s3 import Bucket, S3Store  # boto3 is heavy
+
+    file = settings.document_bucket_secret_file
+    bucket = Bucket(
+        settings.document_bucket,
+        settings.document_bucket_url,
+        settings.document_bucket_region,
+        settings.document_bucket_access_key,
+        read_secret(file).decode().strip() if file else "",
+    )
+    return S3Store(bucket, settings.document_dir / "arriving")

@@ -1,0 +1,153 @@
+"""The document store in a bucket keeps the promises of the one in a directory."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from cardflow.documents.s3 import S3Store
+from cardflow.documents.store import Damaged
+from cardflow.errors import Refused, Unavailable
+from cardflow.secret_files import write_secret
+from cardflow.settings import Settings
+from cardflow.stores import store_of
+from tests.documents.s3_server import ready, s3_server
+from tests.ports import free_ports
+
+pytestmark = pytest.mark.s3
+LIMIT = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory):
+    with s3_server(tmp_path_factory.mktemp("s3") / "server") as bucket:
+        yield bucket, await ready(bucket)
+
+
+@pytest.fixture
+def bucket(server):
+    return server[0]
+
+
+@pytest.fixture
+def objects(server):
+    """What an independent client sees and does in the bucket."""
+    return server[1]
+
+
+@pytest.fixture
+def store(bucket, tmp_path):
+    return S3Store(bucket, tmp_path / "arriving")
+
+
+def key(sha256):
+    return f"{sha256[:2]}/{sha256}"
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+async def test_what_was_put_in_chunks_is_read_back(store, objects, bucket):
+    stored = await store.put(chunks(b"sig", b"", b"ned"), limit=LIMIT)
+
+    assert await store.get(stored.sha256) == b"signed"
+    seen = objects.get_object(Bucket=bucket.name, Key=key(stored.sha256))
+    assert seen["Body"].read() == b"signed"
+
+
+async def test_an_installation_names_its_bucket_and_the_file_of_its_secret(bucket, tmp_path):
+    write_secret(tmp_path / "secret", f"{bucket.secret_key}\n".encode())
+    settings = Settings(
+        state_dir=tmp_path,
+        document_bucket=bucket.name,
+        document_bucket_url=bucket.url,
+        document_bucket_access_key=bucket.access_key,
+        document_bucket_secret_file=tmp_path / "secret",
+    )
+    store = store_of(settings)
+
+    stored = await store.put(b"by settings", limit=LIMIT)
+    assert await store.get(stored.sha256) == b"by settings"
+    assert bucket.secret_key not in repr(settings)
+
+
+async def test_the_same_bytes_are_kept_once_and_never_replaced(store, objects, bucket):
+    stored = await store.put(b"kept once", limit=LIMIT)
+    first = objects.head_object(Bucket=bucket.name, Key=key(stored.sha256))
+
+    assert await store.put(b"kept once", limit=LIMIT) == stored
+    again = objects.head_object(Bucket=bucket.name, Key=key(stored.sha256))
+    assert again["LastModified"] == first["LastModified"]
+
+
+@pytest.mark.parametrize("change", [b"forged", b"", b"changed and more"])
+async def test_a_changed_object_is_never_answered(store, objects, bucket, change):
+    stored = await store.put(b"changed", limit=LIMIT)
+    objects.put_object(Bucket=bucket.name, Key=key(stored.sha256), Body=change)
+    try:
+        with pytest.raises(Damaged, match=stored.sha256):
+            await store.get(stored.sha256)
+        with pytest.raises(Damaged, match="backup"):
+            await store.put(b"changed", limit=LIMIT)
+    finally:
+        objects.delete_object(Bucket=bucket.name, Key=key(stored.sha256))
+
+
+async def test_more_than_the_limit_leaves_nothing_behind(store, tmp_path):
+    with pytest.raises(Refused, match="100 bytes"):
+        await store.put(chunks(bytes(60), bytes(41)), limit=100)
+    assert list((tmp_path / "arriving").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../health", "0" * 63, "A" * 64, "0" * 64 + "\n"])
+async def test_a_name_that_is_no_digest_is_refused(store, name):
+    with pytest.raises(Refused, match="64 hex digits"):
+        await store.get(name)
+
+
+async def test_a_missing_document_is_refused_by_name(store):
+    with pytest.raises(Refused, match="no document 00000000"):
+        await store.get("0" * 64)
+
+
+async def test_many_at_once_put_the_same_bytes(bucket, tmp_path):
+    stores = [S3Store(bucket, tmp_path / "arriving") for _ in range(10)]
+    data = os.urandom(100_000)
+
+    stored = await asyncio.gather(*(each.put(data, limit=LIMIT) for each in stores))
+
+    assert len(set(stored)) == 1
+    assert await stores[0].get(stored[0].sha256) == data
+    assert list((tmp_path / "arriving").iterdir()) == []
+
+
+async def test_it_says_whether_it_can_be_written(store):
+    assert await store.free_bytes() is None
+
+
+@pytest.mark.parametrize("change", [{"secret_key": "wrong"}, {"access_key": "nobody"}])
+async def test_a_server_that_refuses_is_named_and_may_be_asked_again(bucket, tmp_path, change):
+    store = S3Store(replace(bucket, **change), tmp_path / "arriving")
+    for ask in (store.put(b"x", limit=LIMIT), store.get("0" * 64), store.free_bytes()):
+        with pytest.raises(Unavailable, match="refuses") as caught:
+            await ask
+        assert "wrong" not in str(caught.value)
+
+
+async def test_without_its_bucket_nothing_is_taken(bucket, tmp_path):
+    store = S3Store(replace(bucket, name="no-such-bucket"), tmp_path / "arriving")
+    for ask in (store.put(b"x", limit=LIMIT), store.free_bytes()):
+        with pytest.raises(Unavailable, match="no-such-bucket refuses"):
+            await ask
+
+
+async def test_a_server_that_is_away_may_be_asked_again(bucket, tmp_path):
+    (port,) = free_ports(1)
+    store = S3Store(replace(bucket, url=f"http://127.0.0.1:{port}"), tmp_path / "arriving")
+    with pytest.raises(Unavailable, match="does not answer"):
+        await store.put(b"x", limit=LIMIT)
+    assert list((tmp_path / "arriving").iterdir()) == []
