@@ -68,6 +68,7 @@ from api.web import (
     register,
     together,
     updating,
+    ways,
 )
 from api.web import health as health_pages
 from api.web import people as people_pages
@@ -84,7 +85,7 @@ PEOPLES = (
     audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,
 )  # fmt: skip
 PAGES = (
-    entrance, live, account_pages, my_cards, updating, one_update,
+    entrance, ways, live, account_pages, my_cards, updating, one_update,
     desk, together, papers, register, holders, officer, issued, auditor,
     people_pages, imports, policy_drafts, policy_mails, policy_pages,
     agent_pages, health_pages, token_pages,
