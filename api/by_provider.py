@@ -98,7 +98,7 @@ async def arrive(state: State, carried: str, answer: Mapping[str, str]) -> Arriv
         until = datetime.fromtimestamp(pending.asked_at + PENDING_SECONDS, UTC)
         if not await spend(session, sha256_of(pending.state.encode()), until=until):
             raise _unbelieved("it was shown before", START_AGAIN)
-    if "code" not in answer:
+    if "error" in answer or not answer.get("code"):
         log.info("a sign-in at the provider ended without a code")
         raise Problem(401, NOT_SIGNED_IN, slug="sign-in-failed")
     try:

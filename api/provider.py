@@ -98,6 +98,7 @@ class Provider:
         self.name = settings.oidc_name or urlsplit(self.issuer).hostname or ""
         self.client_id = settings.oidc_client_id
         self.redirect_uri = f"{settings.public_url}/sign-in/provider/answer"
+        self.again_seconds = AGAIN_SECONDS
         self._settings, self._transport = settings, transport
         self._secret = _secret(settings)
         self._metadata: _Kept | None = None
@@ -161,7 +162,7 @@ class Provider:
         try:
             return self._decoded(token, await self._key_set(metadata), metadata)
         except InvalidKeyIdError:
-            keys = await self._key_set(metadata, older_than=AGAIN_SECONDS)
+            keys = await self._key_set(metadata, older_than=self.again_seconds)
         except (JoseError, ValueError) as error:
             raise Refused(f"its signature is not the provider's: {type(error).__name__}") from None
         try:
