@@ -27,6 +27,7 @@ from cardflow.sql import transaction
 from cardflow.x509 import sha256_of
 
 PENDING_SECONDS = 600
+LOGIN_SECONDS = 60
 LONGEST_KEPT = 6_000  # of an ID token that is shown again when the person signs out
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ async def set_out(state: State, next: str, person_id: str = "") -> tuple[str, st
             state=pending.state,
             nonce=pending.nonce,
             verifier=pending.verifier,
-            max_age=_max_age(settings, pending),
+            # What counts is that auth_time lies after the question. Zero would say so too, but
+            # Canaille 0.3.6 then finds every sign-in too old by the time it looks, for ever.
+            max_age=_max_age(settings, pending) or LOGIN_SECONDS,
             again=bool(person_id),
         )
     )

@@ -78,15 +78,17 @@ class Browser:
         With ``login`` the person fills in what the provider asks for on the way.
         """
         answer = await self.there.get(address)
-        while not (location := answer.headers.get("location", "")).startswith(CALLBACK):
+        for _step in range(10):
+            location = answer.headers.get("location", "")
+            if location.startswith(CALLBACK):
+                back = urlsplit(location)
+                return f"{back.path}?{back.query}"
             if location:
                 answer = await self.there.get(urljoin(str(answer.url), location))
             else:
-                assert login, answer.text
                 typed = {"login": login, "password": PASSWORD}
                 answer = await self.there.post(answer.url, data=typed)
-        back = urlsplit(location)
-        return f"{back.path}?{back.query}"
+        raise AssertionError(answer.text)
 
     async def signs_in(self, path: str = "/sign-in/provider") -> httpx2.Response:
         """Return Cardflow's answer when the browser is back."""
