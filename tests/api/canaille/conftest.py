@@ -114,7 +114,12 @@ def account(canaille: Server):
     made = []
 
     def make(login: str, **claims: Any) -> Any:
-        given = {"user_name": login, "password": PASSWORD, "display_name": login, "family_name": login.title()}
+        given = {
+            "user_name": login,
+            "password": PASSWORD,
+            "display_name": login,
+            "family_name": login.title(),
+        }
         user = canaille.models.User(**{"emails": [f"{login}@example.org"], **given, **claims})
         canaille.backend.save(user)
         made.append(user)

@@ -67,9 +67,7 @@ async def test_a_disabled_person_is_not_let_in_and_not_bound(browser, account, r
 @pytest.mark.parametrize(
     "at_provider", [{"oidc_match_claim": "email", "oidc_match_field": "email"}]
 )
-async def test_an_address_that_the_provider_did_not_verify_finds_nobody(
-    browser, account, register
-):
+async def test_an_address_that_the_provider_did_not_verify_finds_nobody(browser, account, register):
     account("hilda")
     await register("hilda")
 
@@ -155,9 +153,7 @@ async def test_a_person_proves_anew_who_they_are_and_the_old_sign_in_is_over(
     assert await browser.is_known_as() == ""
 
 
-async def test_nobody_proves_anew_that_they_are_somebody_else(
-    browser, account, register, canaille
-):
+async def test_nobody_proves_anew_that_they_are_somebody_else(browser, account, register, canaille):
     account("hilda")
     await register("hilda")
     await register("ben")
@@ -170,19 +166,6 @@ async def test_nobody_proves_anew_that_they_are_somebody_else(
 
     assert (answer.status_code, SOMEBODY_ELSE in unescape(answer.text)) == (403, True)
     assert await browser.is_known_as() == "hilda"
-
-
-async def test_a_code_of_another_sign_in_is_worth_nothing(browser, account, register):
-    """PKCE: the thief has a state of their own, but not the verifier."""
-    account("hilda")
-    await register("hilda")
-    stolen = re.search("code=[^&]+", await browser.returns(await browser.leaves()))[0]
-
-    own = await browser.returns(await browser.leaves())
-    answer = await browser.here.get(re.sub("code=[^&]+", stolen, own))
-
-    assert answer.status_code == 401
-    assert await browser.is_known_as() == ""
 
 
 async def test_an_answer_counts_once(browser, account, register):

@@ -50,9 +50,7 @@ class CardInHand:
         name = new_id()
         certificate, key = directory / f"{name}.pem", directory / f"{name}-key.pem"
         certificate.write_text(self.pem)
-        key.write_bytes(
-            self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
+        key.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return str(certificate), str(key)
 
 
@@ -155,7 +153,14 @@ class Authority:
 
 
 def _signed(
-    key: Any, name: str, by: Any, issuer: str, *, usages: Any = None, days: int = 1, ca: bool = False
+    key: Any,
+    name: str,
+    by: Any,
+    issuer: str,
+    *,
+    usages: Any = None,
+    days: int = 1,
+    ca: bool = False,
 ) -> x509.Certificate:
     now = utc_now()
     builder = (
@@ -178,7 +183,7 @@ def _signed(
     return builder.sign(by, hashes.SHA256())
 
 
-def _usage(ca: bool) -> x509.KeyUsage:  # noqa: FBT001
+def _usage(ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not ca,
         content_commitment=False,

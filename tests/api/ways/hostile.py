@@ -27,16 +27,20 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 Change = Callable[[dict[str, Any]], None]
 
 
+def _as_it_is(_given: dict[str, Any]) -> None:
+    """Leave what an honest provider says."""
+
+
 @dataclass
 class Liar:
     """What the provider says; a test changes one thing."""
 
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "one"}))
-    change_claims: Change = lambda claims: None
+    change_claims: Change = _as_it_is
     sign: Callable[["Liar", dict[str, Any]], str] = lambda liar, claims: liar.signed(claims)
-    change_metadata: Change = lambda metadata: None
-    change_userinfo: Change = lambda info: None
-    change_tokens: Change = lambda tokens: None
+    change_metadata: Change = _as_it_is
+    change_userinfo: Change = _as_it_is
+    change_tokens: Change = _as_it_is
     asked: dict[str, str] = field(default_factory=dict)
     redirects: bool = False
     key_questions: int = 0
@@ -176,9 +180,7 @@ def _hs256(key: bytes, claims: dict[str, Any]) -> str:
     return _by_hand(head, claims, lambda data: hmac.digest(key, data, "sha256"))
 
 
-def _by_hand(
-    head: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], bytes]
-) -> str:
+def _by_hand(head: dict[str, Any], claims: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
     # Libraries refuse to make such tokens.
     parts = [urlsafe_b64encode(json.dumps(part).encode()) for part in (head, claims)]
     signed = b".".join(parts)

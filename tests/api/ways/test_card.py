@@ -4,10 +4,13 @@ TLS itself is in test_tls.py; here the requests are as a proxy, or a stranger, m
 """
 
 import base64
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from api.client_certificates import Proxied
 from cardflow.ca import RevocationReason
@@ -46,9 +49,7 @@ def visit(app, settings):
 
     async def ask(headers=(), *, by=PROXY, path="/sign-in/card") -> httpx2.Response:
         transport = httpx2.ASGITransport(app=Proxied(app, settings), client=(by, 1))
-        async with httpx2.AsyncClient(
-            transport=transport, base_url=settings.public_url
-        ) as client:
+        async with httpx2.AsyncClient(transport=transport, base_url=settings.public_url) as client:
             return await client.get(path, headers=[*PAGE.items(), *headers])
 
     return ask
@@ -118,18 +119,20 @@ async def test_where_the_proxy_has_a_secret_it_must_show_it(visit, hand, proof, 
 
 
 UNREADABLE = [
-    ("no value", lambda card: [("Client-Cert", "")]),
+    ("no value", lambda _card: [("Client-Cert", "")]),
     ("two of them", lambda card: [rfc9440(card), rfc9440(card)]),
     ("no byte sequence", lambda card: [("Client-Cert", base64.b64encode(card.der).decode())]),
-    ("no base64", lambda card: [("Client-Cert", ":%%%:")]),
-    ("no certificate", lambda card: [("Client-Cert", ":AAAA:")]),
-    ("far too long", lambda card: [("Client-Cert", f":{'A' * 40_000}:")]),
+    ("no base64", lambda _card: [("Client-Cert", ":%%%:")]),
+    ("no certificate", lambda _card: [("Client-Cert", ":AAAA:")]),
+    ("far too long", lambda _card: [("Client-Cert", f":{'A' * 40_000}:")]),
     ("the other header", lambda card: [escaped(card)]),
     ("a chain alone", lambda card: [("Client-Cert-Chain", rfc9440(card)[1])]),
 ]
 
 
-@pytest.mark.parametrize("headers", [row[1] for row in UNREADABLE], ids=[row[0] for row in UNREADABLE])
+@pytest.mark.parametrize(
+    "headers", [row[1] for row in UNREADABLE], ids=[row[0] for row in UNREADABLE]
+)
 async def test_a_header_that_is_not_the_one_agreed_upon_opens_nothing(visit, hand, headers):
     card = await hand("hilda")
 
@@ -194,7 +197,9 @@ async def test_a_card_that_is_nobodys_opens_nothing(visit, hand, app):
     assert "is nobody" in (await visit([rfc9440(card)])).text
 
 
-async def test_another_cas_certificate_opens_nothing_even_on_a_registered_card(visit, app, register):
+async def test_another_cas_certificate_opens_nothing_even_on_a_registered_card(
+    visit, app, register
+):
     key = a_key()
     card = CardInHand(Authority.new().issue(key, CLIENT_AUTH), key, "c1", await register("hilda"))
     await put(app, card)
@@ -204,40 +209,40 @@ async def test_another_cas_certificate_opens_nothing_even_on_a_registered_card(v
     assert "another CA" in answer.text
 
 
+SERVER_AUTH = [ExtendedKeyUsageOID.SERVER_AUTH]
 OURS_BUT = [
     ("it has ended", {"days": -1, "usages": CLIENT_AUTH}, "not valid at this time"),
     ("it is for no use", {"usages": None}, "not for signing in"),
-    ("it is for servers", {"usages": "server"}, "not for signing in"),
+    ("it is for servers", {"usages": SERVER_AUTH}, "not for signing in"),
 ]
 
 
 @pytest.mark.parametrize(
     ("given", "why"), [row[1:] for row in OURS_BUT], ids=[row[0] for row in OURS_BUT]
 )
-async def test_our_own_certificate_opens_nothing_when(visit, app, settings, register, given, why):
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
+async def test_our_own_certificate_opens_nothing_when(visit, app, hand, given, why):
     ours, key = Authority.new("The organisation's CA"), a_key()
-    file = settings.state_dir / "ours.pem"
-    file.write_bytes(ours.certificate.public_bytes(Encoding.PEM))
-    trusting = settings.model_copy(update={"card_ca_file": file})
-    object.__setattr__(app.state.cardflow, "settings", trusting)
-    if given.get("usages") == "server":
-        given = {"usages": [ExtendedKeyUsageOID.SERVER_AUTH]}
-    good = CardInHand(ours.issue(key, CLIENT_AUTH), key, "c0", await register("hilda"))
-    card = CardInHand(ours.issue(key, **given), key, "c1", good.person)
-    for one in (good, card):
-        await put(app, one)
+    trust(app, ours)
+    good = await hand("hilda", ours.issue(key, CLIENT_AUTH))
+    card = await hand("ben", ours.issue(key, **given))
 
     assert let_in(await visit([rfc9440(good)]))
     assert why in (await visit([rfc9440(card)])).text
 
 
+def trust(app, authority: Authority) -> None:
+    """Leave the running door with another CA for people's cards."""
+    settings = app.state.cardflow.settings
+    file = settings.state_dir / "ours.pem"
+    file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
+    changed = settings.model_copy(update={"card_ca_file": file})
+    app.state.cardflow = replace(app.state.cardflow, settings=changed)
+
+
 async def test_where_cards_do_not_sign_in_there_is_no_such_way(app, settings, hand):
     card = await hand("hilda")
     off = settings.model_copy(update={"card_sign_in": "off"})
-    object.__setattr__(app.state.cardflow, "settings", off)
+    app.state.cardflow = replace(app.state.cardflow, settings=off)
     transport = httpx2.ASGITransport(app=Proxied(app, off), client=(PROXY, 1))
     async with httpx2.AsyncClient(transport=transport, base_url=off.public_url) as client:
         answer = await client.get("/sign-in/card", headers=[rfc9440(card), *PAGE.items()])
