@@ -112,7 +112,7 @@ async def arrive(state: State, carried: str, answer: Mapping[str, str]) -> Arriv
     kept = (
         _sealer(state).seal(id_token.encode(), "id_token") if len(id_token) < LONGEST_KEPT else ""
     )
-    opening = Opening("provider", provider_session=found.session, id_token=kept)
+    opening = Opening("provider", found.authenticated_at, found.session, kept)
     return Arrival(person, opening, pending.next)
 
 

@@ -155,7 +155,8 @@ async def open_for(
             opening=opening,
         )
         await close_session(session, token_digest(before))
-        facts = {"way": opening.way}
+        proven = opening.authenticated_at or now
+        facts = {"way": opening.way, "authenticated_at": proven.isoformat()}
         await audit.append(session, audit.Entry("signed_in", now, actor=person.id, facts=facts))
     _set_cookie(response, state.settings, token, until)
     return SessionOut(token=token, person=PersonOut.model_validate(person), expires_at=until)

@@ -1,7 +1,7 @@
 """Queries about who somebody is: people, sign-ins and API tokens."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, String, cast, delete, or_, select, update
@@ -33,6 +33,7 @@ class Opening:
     """How somebody signed in, and what is kept to end the sign-in when that is over."""
 
     way: str = "password"
+    authenticated_at: datetime | None = None  # where that is not now: elsewhere, earlier
     provider_session: str = ""
     id_token: str = ""  # sealed
     certificate_sha256: str = ""
@@ -119,7 +120,10 @@ async def open_session(
         seen_at=now,
         expires_at=until,
         user_agent=user_agent[:300],
-        **asdict(opening),
+        way=opening.way,
+        provider_session=opening.provider_session,
+        id_token=opening.id_token,
+        certificate_sha256=opening.certificate_sha256,
     )
     session.add(row)
     await session.flush()
