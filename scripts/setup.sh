@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a bare Debian or Ubuntu to where Cardflow runs; says what it does; does nothing twice.
-# usage: scripts/setup.sh demo|tests
+# usage: scripts/setup.sh demo|tests|node
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -66,5 +66,6 @@ demo)
     install_python_packages
     ;;
 tests) install_packages "${TEST_PACKAGES[@]}" ;;
-*) fail "usage: scripts/setup.sh demo|tests" ;;
+node) command -v npm >/dev/null || install_packages nodejs npm ;; # others' packages bring npm along
+*) fail "usage: scripts/setup.sh demo|tests|node" ;;
 esac
