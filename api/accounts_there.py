@@ -9,7 +9,15 @@ from api.id_tokens import claim_at
 from api.problems import Problem
 from cardflow.db import audit
 from cardflow.db.register_identity import close_sessions_of
-from cardflow.db.register_sign_in import Account, bind, identity_of, people_with, person_of
+from cardflow.db.register_sign_in import (
+    Account,
+    bind,
+    close_provider_sessions_of,
+    identity_of,
+    people_with,
+    person_of,
+    release,
+)
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role
@@ -65,6 +73,16 @@ async def tie(session: AsyncSession, account: Account, person: Person, *, by: st
     await bind(session, account, person.id, now)
     facts = {"person_id": person.id, "account_sha256": _digest(account)}
     await audit.append(session, audit.Entry("identity_bound", now, actor=by, facts=facts))
+
+
+async def untie(session: AsyncSession, issuer: str, person: Person, *, by: str) -> bool:
+    """Leave the person without an account and its sign-ins; False when there was none."""
+    if not await release(session, person.id, issuer):
+        return False
+    await close_provider_sessions_of(session, person.id)
+    facts = {"person_id": person.id}
+    await audit.append(session, audit.Entry("identity_released", utc_now(), actor=by, facts=facts))
+    return True
 
 
 def roles_by(claims: Mapping[str, Any], roles: Sequence[str], settings: Settings) -> list[Role]:

@@ -30,6 +30,7 @@ from api import (
     form_mailing,
     health,
     health_details,
+    identities,
     mail_log,
     mails,
     people,
@@ -79,7 +80,8 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, people, tokens, cards, contents, card_updates, updates, facts, work,
+    session, account, people, identities, tokens, cards, contents, card_updates, updates, facts,
+    work,
     mails,  # before policies, whose versions its address looks like
     policies, policy_preview, authority, ca, certificates, agent_admin, audit, audit_checks,
     audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,

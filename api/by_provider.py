@@ -68,8 +68,7 @@ async def set_out(state: State, next: str, person_id: str = "") -> tuple[str, st
     With ``person_id`` that person must sign in there anew, however they are signed in already.
     """
     provider, settings = known(state), state.settings
-    made = [secrets.token_urlsafe(32) for _ in range(3)]
-    pending = Pending(*made, asked_at=time.time(), next=next, person_id=person_id)
+    pending = Pending(_random(), _random(), _random(), time.time(), next, person_id)
     address = await provider.address(
         Asked(
             state=pending.state,
@@ -193,6 +192,10 @@ def _pending(state: State, carried: str) -> Pending:
 def _max_age(settings: Settings, pending: Pending) -> int:
     # A sign-in there that is older than a session may be does not open a session here.
     return 0 if pending.person_id else settings.session_absolute_hours * 3_600
+
+
+def _random() -> str:
+    return secrets.token_urlsafe(32)
 
 
 def _sealer(state: State) -> Sealer:

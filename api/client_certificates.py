@@ -36,7 +36,8 @@ class Proxied:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._inner, self._settings = app, settings
         proxies = settings.proxy_addresses
-        self._app: Any = ProxyHeadersMiddleware(app, proxies) if proxies else app
+        # uvicorn names ASGI's messages more closely than Starlette does.
+        self._app: Any = ProxyHeadersMiddleware(app, proxies) if proxies else app  # type: ignore[arg-type]
 
     @cached_property
     def _proof(self) -> bytes:

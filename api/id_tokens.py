@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
@@ -126,15 +126,17 @@ def farewell(token: jwt.Token, issuer: str, client_id: str) -> Farewell:
     _must(bool(names[0]), "jti")
     _must(bool(names[1] or names[2]), "sub and sid")
     until = datetime.fromtimestamp(now + 2 * (OLDEST_SECONDS + LEEWAY_SECONDS), UTC)
-    return Farewell(*names, until=until)
+    return Farewell(names[0], names[1], names[2], until)
 
 
 def _is_recent(claims: Mapping[str, Any]) -> bool:
     at, now = claims.get("iat"), time.time()
-    return _is_number(at) and now - OLDEST_SECONDS - LEEWAY_SECONDS < at < now + LEEWAY_SECONDS
+    if not _is_number(at):
+        return False
+    return now - OLDEST_SECONDS - LEEWAY_SECONDS < at < now + LEEWAY_SECONDS
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -51,8 +51,8 @@ def way_again(way: str, settings: Settings, next: str) -> str:
 
 def not_in(request: Request, state: State, problem: Problem, next: str, **given: str) -> Response:
     """Return the sign-in page, which says why somebody is not let in."""
-    shown = {"next": local(next), "ways": ways_of(state)}
-    return page(request, "sign_in.html", problem=problem, given=given, **shown)
+    ways, there = ways_of(state), local(next)
+    return page(request, "sign_in.html", problem=problem, given=given, next=there, ways=ways)
 
 
 @router.get("/provider", name="provider_begins")

@@ -75,6 +75,12 @@ async def close_provider_sessions(
     return list((await session.scalars(gone)).all())
 
 
+async def close_provider_sessions_of(session: AsyncSession, person_id: str) -> None:
+    """End the sign-ins that a provider opened for a person."""
+    mine = (col(Session.person_id) == person_id, col(Session.way) == "provider")
+    await session.execute(delete(Session).where(*mine))
+
+
 async def spend(session: AsyncSession, sha256: str, *, until: datetime) -> bool:
     """Leave something that counts once as used; False when it was used before."""
     on_sqlite = session.get_bind().dialect.name == "sqlite"
