@@ -233,10 +233,14 @@ async def change_my_password(
     status_code=204,
     operation_id="set_password",
     tags=["people"],
-    responses=problems(404, 413),
+    responses=problems(404, 409, 413),
 )
-async def give_password(person_id: Id, body: PasswordIn, caller: Admin, sessions: Database) -> None:
+async def give_password(
+    person_id: Id, body: PasswordIn, caller: Admin, sessions: Database, settings: AppSettings
+) -> None:
     """Give a person a new password; their sign-ins end."""
+    if not settings.local_accounts:
+        raise refused([NO_PASSWORDS])
     await _set_password(sessions, caller, person_id, body.password, temporary=body.temporary)
 
 
