@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo demo-broken run test test-fast test-all check fmt bench histories screenshots
+.PHONY: help setup setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all check fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,11 +19,17 @@ setup: ## Install what the demo needs: Debian packages when missing, .venv from 
 setup-tests: setup
 	@scripts/setup.sh tests
 
+setup-node:
+	@scripts/setup.sh node
+
 demo: setup ## Run one complete card update on real components and print the proofs
 	@$(PYTHON) -m cli demo
 
 demo-broken: setup ## The same with another certificate swapped in: must fail
 	@$(PYTHON) -m cli demo --broken
+
+demo-oidc: setup setup-node ## Start everything with an OpenID provider beside it, to sign in at
+	@scripts/demo_oidc.sh run
 
 run: setup ## Start everything and stay up; Ctrl-C stops it, starting again goes on
 	@$(PYTHON) -m cli up
@@ -34,7 +40,7 @@ test: setup-tests ## All tests but the slow ones
 test-fast: setup ## Tests that need no real component
 	@$(PYTEST) -m "$(FAST)"
 
-test-all: setup-tests ## Every test
+test-all: setup-tests setup-node ## Every test
 	@$(PYTEST)
 
 check: setup ## Format, lint, types, import contracts, spelling

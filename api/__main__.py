@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from api.app import create_agent_app, create_app
+from api.card_door import card_options
 from api.checkpoints import keep_checkpoints
+from api.client_certificates import Proxied
 from api.housekeeping import keep_house
 from api.state import State, opened
 from cardflow.db.migrate import database_objections
@@ -40,10 +42,12 @@ async def serve(settings: Settings) -> None:
         _listen("api_port", settings.api_host, settings.api_port),
         _listen("door_port", settings.door_host, settings.door_port),
     ]
+    if settings.card_sign_in == "direct":
+        sockets.append(_listen("card_port", settings.api_host, settings.card_port))
     async with opened(settings) as state:
         if found := await database_objections(state.engine):
             raise Refused(*found)
-        doors = _doors(settings, state)
+        doors = await _doors(settings, state)
         kept = [asyncio.create_task(keep(state)) for keep in (keep_house, keep_checkpoints)]
         _on_signals(doors)
         log.info("people: %s, agents: %s", settings.public_url, settings.door_url)
@@ -54,30 +58,32 @@ async def serve(settings: Settings) -> None:
                 task.cancel()
 
 
-def _doors(settings: Settings, state: State) -> list[Door]:
+async def _doors(settings: Settings, state: State) -> list[Door]:
     @asynccontextmanager
     async def shared(_settings: Settings) -> AsyncIterator[State]:
         yield state
 
-    proxies = settings.proxy_addresses
-    people = _config(
-        create_app(settings, shared),
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies or None,
-    )
-    agents = _config(
-        create_agent_app(settings, shared),
-        proxy_headers=False,
-        ssl_certfile=str(settings.door_certificate_file),
-        ssl_keyfile=str(settings.door_key_file),
-    )
-    return [Door(people), Door(agents)]
+    people = create_app(settings, shared)
+    doors = [
+        Door(_config(Proxied(people, settings))),
+        Door(
+            _config(
+                create_agent_app(settings, shared),
+                ssl_certfile=str(settings.door_certificate_file),
+                ssl_keyfile=str(settings.door_key_file),
+            )
+        ),
+    ]
+    if settings.card_sign_in == "direct":
+        doors.append(Door(_config(people, **await card_options(state))))
+    return doors
 
 
-def _config(app: FastAPI, **options: object) -> uvicorn.Config:
+def _config(app: ASGIApp, **options: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="on",
+        proxy_headers=False,  # whom to believe is decided in one place, and not by an environment
         log_config=None,
         access_log=False,
         server_header=False,

@@ -30,6 +30,7 @@ from api import (
     form_mailing,
     health,
     health_details,
+    identities,
     mail_log,
     mails,
     people,
@@ -68,6 +69,7 @@ from api.web import (
     register,
     together,
     updating,
+    ways,
 )
 from api.web import health as health_pages
 from api.web import people as people_pages
@@ -78,13 +80,14 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, people, tokens, cards, contents, card_updates, updates, facts, work,
+    session, account, people, identities, tokens, cards, contents, card_updates, updates, facts,
+    work,
     mails,  # before policies, whose versions its address looks like
     policies, policy_preview, authority, ca, certificates, agent_admin, audit, audit_checks,
     audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,
 )  # fmt: skip
 PAGES = (
-    entrance, live, account_pages, my_cards, updating, one_update,
+    entrance, ways, live, account_pages, my_cards, updating, one_update,
     desk, together, papers, register, holders, officer, issued, auditor,
     people_pages, imports, policy_drafts, policy_mails, policy_pages,
     agent_pages, health_pages, token_pages,

@@ -122,9 +122,11 @@ async def _identify(state: State, token: str) -> Caller:
         roles=frozenset(Role(role) for role in found.roles),
         language=found.person.language,
         time_zone=found.person.time_zone,
-        must_change_password=found.person.must_change_password and not found.by_api_token,
+        # Whoever came in otherwise has shown more than a temporary password.
+        must_change_password=found.person.must_change_password and found.way == "password",
         token_sha256=token_digest(token),
         by_api_token=found.by_api_token,
+        way=found.way,
     )
 
 

@@ -151,6 +151,7 @@ class Caller:
     must_change_password: bool = False
     token_sha256: str = ""  # of the session or API token that was shown
     by_api_token: bool = False
+    way: str = ""  # in which this person signed in: password provider card
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Temporal's task tokens, sealed so that an agent can return its own and forge none.
+"""What strangers carry for us, sealed so that they can return their own and forge none.
 
-A task token is plain and unsigned: whoever reads one can write another agent's.
+Temporal's task tokens above all, which are plain and unsigned: whoever reads one can write another
+agent's; and what a sign-in that is under way needs to know when it comes back.
 """
 
 import base64
@@ -15,18 +16,19 @@ from cardflow.key_ring import KeyRing
 
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
 LONGEST = 8_192
+TASK, SIGN_IN = b"cardflow-task-v1", b"cardflow-sign-in-v1"
 
 
 class Sealer:
-    """AES-256-GCM, bound to the agent that the task was handed to."""
+    """AES-256-GCM, bound to a purpose and to whom the sealed was handed to."""
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
+    def __init__(self, ring: KeyRing, purpose: bytes = TASK) -> None:
+        self._ring, self._purpose = ring, purpose
 
     def seal(self, token: bytes, agent_id: str) -> str:
         """Return the token as text that only ``open`` for the same agent reads."""
         key_id, nonce = self._ring.current, os.urandom(NONCE_BYTES)
-        sealed = nonce + AESGCM(self._ring.key(key_id)).encrypt(nonce, token, _bound(agent_id))
+        sealed = nonce + AESGCM(self._ring.key(key_id)).encrypt(nonce, token, self._bound(agent_id))
         return f"{_text(key_id.encode())}.{_text(sealed)}"
 
     def open(self, task: str, agent_id: str) -> bytes:
@@ -38,13 +40,12 @@ class Sealer:
         try:
             data = _bytes(sealed)
             cipher = AESGCM(self._ring.key(_bytes(key_id).decode()))
-            return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], _bound(agent_id))
+            return cipher.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], self._bound(agent_id))
         except (InvalidTag, ValueError, Refused):
             raise foreign from None
 
-
-def _bound(agent_id: str) -> bytes:
-    return b"cardflow-task-v1\0" + agent_id.encode()
+    def _bound(self, agent_id: str) -> bytes:
+        return self._purpose + b"\0" + agent_id.encode()
 
 
 def _text(data: bytes) -> str:

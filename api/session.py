@@ -24,9 +24,11 @@ from api.paging import Page
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
 from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
-from api.state import AppSettings, Database, Everything
+from api.state import AppSettings, Database, Everything, State
 from cardflow.db import audit
 from cardflow.db.register_identity import (
+    PASSWORD,
+    Opening,
     close_session,
     close_sessions_of,
     find_person,
@@ -44,6 +46,8 @@ router = APIRouter(tags=["session"], route_class=GuardedRoute)
 
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+
+NO_PASSWORDS = "passwords are not used here; sign in as the sign-in page offers"
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +109,8 @@ async def sign_in(
     body: Credentials, request: Request, response: Response, state: Everything
 ) -> SessionOut:
     """Sign in with a local account."""
+    if not state.settings.local_accounts:
+        raise Problem(403, NO_PASSWORDS, slug="no-passwords")
     address = request.client.host if request.client else ""
     state.guesses.count(body.login, address)
     person = await _verified(body, state.sessions)
@@ -114,7 +120,7 @@ async def sign_in(
     state.guesses.succeeded(body.login, address)
     if not person.active:
         raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
-    return await _open(person, request, response, state)
+    return await open_for(person, request, response, state)
 
 
 async def _verified(body: Credentials, sessions: Database) -> Person | None:
@@ -126,17 +132,32 @@ async def _verified(body: Credentials, sessions: Database) -> Person | None:
     return person if right else None
 
 
-async def _open(
-    person: Person, request: Request, response: Response, state: Everything
+async def open_for(
+    person: Person,
+    request: Request,
+    response: Response,
+    state: State,
+    opening: Opening = PASSWORD,
 ) -> SessionOut:
+    """Leave the person signed in; a sign-in that the browser had before is over."""
     token, now = new_token(SESSION_PREFIX), utc_now()
+    before = request.cookies.get(cookie_name(state.settings), "")
     until = now + timedelta(hours=state.settings.session_absolute_hours)
     browser = request.headers.get("user-agent", "")
     async with transaction(state.sessions) as session:
         await open_session(
-            session, person.id, token_digest(token), now=now, until=until, user_agent=browser
+            session,
+            person.id,
+            token_digest(token),
+            now=now,
+            until=until,
+            user_agent=browser,
+            opening=opening,
         )
-        await audit.append(session, audit.Entry("signed_in", now, actor=person.id))
+        await close_session(session, token_digest(before))
+        proven = opening.authenticated_at or now
+        facts = {"way": opening.way, "authenticated_at": proven.isoformat()}
+        await audit.append(session, audit.Entry("signed_in", now, actor=person.id, facts=facts))
     _set_cookie(response, state.settings, token, until)
     return SessionOut(token=token, person=PersonOut.model_validate(person), expires_at=until)
 
@@ -198,6 +219,8 @@ async def change_my_password(
     address = request.client.host if request.client else ""
     if caller.by_api_token:
         raise Problem(403, "an API token cannot change a password; sign in")
+    if not state.settings.local_accounts:
+        raise Problem(403, NO_PASSWORDS, slug="no-passwords")
     state.guesses.count(caller.login, address)
     if not await _verified(Credentials(login=caller.login, password=body.old), state.sessions):
         raise invalid("old", "it is not your password")
@@ -210,10 +233,14 @@ async def change_my_password(
     status_code=204,
     operation_id="set_password",
     tags=["people"],
-    responses=problems(404, 413),
+    responses=problems(404, 409, 413),
 )
-async def give_password(person_id: Id, body: PasswordIn, caller: Admin, sessions: Database) -> None:
+async def give_password(
+    person_id: Id, body: PasswordIn, caller: Admin, sessions: Database, settings: AppSettings
+) -> None:
     """Give a person a new password; their sign-ins end."""
+    if not settings.local_accounts:
+        raise refused([NO_PASSWORDS])
     await _set_password(sessions, caller, person_id, body.password, temporary=body.temporary)
 
 

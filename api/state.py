@@ -16,6 +16,7 @@ from temporalio.client import Client
 from api.background import Background
 from api.keys import Keys, load_keys
 from api.links import AuthorityLink, TemporalLink, embedded_ca
+from api.provider import Provider, provider_of
 from api.signing_in import Guesses
 from cardflow import decisions
 from cardflow.ca.embedded.authority import EmbeddedCA
@@ -40,6 +41,7 @@ class State:
     store: DocumentStore
     temporal: TemporalLink
     ca: AuthorityLink
+    provider: Provider | None  # of OpenID, if people sign in there
     guesses: Guesses = field(default_factory=Guesses)
     background: Background = field(default_factory=Background)
 
@@ -50,6 +52,7 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
     keys, profiles = load_keys(settings), load_profiles(settings.profiles_file)
     engine = create_engine(settings.database_url)
     ca = embedded_ca(settings, engine, profiles, keys.decision_root)
+    provider = provider_of(settings)
     background = Background()
     try:
         yield State(
@@ -62,11 +65,14 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
             store=store_of(settings),
             temporal=TemporalLink(settings, temporal),
             ca=ca,
+            provider=provider,
             background=background,
         )
     finally:
         await background.close()
         ca.close()
+        if provider:
+            await provider.close()
         await engine.dispose()
 
 

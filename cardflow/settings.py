@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from cardflow.errors import Refused
+from cardflow.model import Role
 
 PREFIX = "CARDFLOW_"
 SETTINGS_FILE = "cardflow.toml"
@@ -142,6 +143,73 @@ class Settings(BaseSettings):
     )
     session_idle_hours: int = Field(1, ge=1, description="A session unused this long ends.")
     session_absolute_hours: int = Field(12, ge=1, description="A session this old ends.")
+
+    local_accounts: bool = Field(
+        default=True, description="Whether people may sign in with a login and a password."
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="The OpenID provider that signs people in, written exactly as it calls itself.",
+    )
+    oidc_name: str = Field(
+        "", max_length=60, description="What the sign-in page calls the OpenID provider."
+    )
+    oidc_client_id: str = Field("", description="Our name at the OpenID provider.")
+    oidc_client_secret_file: StatePath | None = Field(
+        None, description="Our secret at the OpenID provider; none: we are a public client."
+    )
+    oidc_scopes: str = Field(
+        "openid", pattern=r"^(\S+ )*openid( \S+)*$", description="The scopes that are asked for."
+    )
+    oidc_match_claim: str = Field(
+        "",
+        description="The claim that finds the person at their first sign-in; none: administrators "
+        "tie people to their accounts. Only a claim that people cannot change themselves is safe.",
+    )
+    oidc_match_field: Literal["login", "email", "upn"] = Field(
+        "login", description="What of a person that claim must be equal to."
+    )
+    oidc_roles_claim: str = Field(
+        "", description="The claim that gives roles, dots leading inwards; none: we give them all."
+    )
+    oidc_roles: dict[str, list[Role]] = Field(
+        {}, description="The roles that each value of that claim gives; no other claim gives them."
+    )
+    oidc_step_up_acr: str = Field(
+        "", description="The `acr` that a fresh sign-in at the provider must reach, if any."
+    )
+
+    card_sign_in: Literal["off", "proxy", "direct"] = Field(
+        "off",
+        description="Signing in with the card's certificate: `proxy` ends TLS before us, `direct` "
+        "has a port of our own for it.",
+    )
+    card_sign_in_url: str = Field(
+        "",
+        pattern=r"^(https://[^/]+)?$",
+        description="Where TLS asks for the card's certificate; default: `public_url`.",
+    )
+    card_header: Literal["client-cert", "x-ssl-client-cert"] = Field(
+        "client-cert",
+        description="The one header in which the proxy passes certificates on: RFC 9440's, or "
+        "nginx's escaped PEM.",
+    )
+    proxy_secret_file: StatePath | None = Field(
+        None,
+        description="What the proxy proves itself with in `X-Cardflow-Proxy`, besides its address.",
+    )
+    card_ca_file: StatePath | None = Field(
+        None,
+        description="The CAs whose certificates sign people in, PEM; default: the embedded CA.",
+    )
+    card_port: Port = Field(8444, description="Port of `direct`, TLS only.")
+    card_certificate_file: StatePath = Field(
+        Path("secrets/card-door.pem"), description="TLS certificate chain of `direct`, PEM."
+    )
+    card_key_file: StatePath = Field(
+        Path("secrets/card-door-key.pem"), description="TLS key of `direct`, PEM."
+    )
 
     door_url: str = Field(
         "https://localhost:8443",

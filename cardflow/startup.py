@@ -19,6 +19,9 @@ SECRET_FILES = (
     "smtp_password_file",
     "document_bucket_secret_file",
     "temporal_key_file",
+    "oidc_client_secret_file",
+    "proxy_secret_file",
+    "card_key_file",
 )
 NEVER_DEMO = (*SECRET_FILES, "decision_root_file", "door_root_file", "ca_dir", "pinentry")
 
@@ -31,6 +34,8 @@ def objections(settings: Settings) -> list[str]:
         *_about_addresses(settings),
         *_about_the_bucket(settings),
         *_about_open_files(settings),
+        *_about_provider(settings),
+        *_about_card_sign_in(settings),
     ]
     if settings.environment is Environment.PRODUCTION:
         found += [*_about_production(settings), *_about_demo_secrets(settings)]
@@ -41,7 +46,7 @@ def objections(settings: Settings) -> list[str]:
 def _about_addresses(settings: Settings) -> list[str]:
     found = []
     url = urlsplit(settings.public_url)
-    if url.scheme == "http" and not _is_local(url.hostname or ""):
+    if url.scheme == "http" and not is_local(url.hostname or ""):
         found.append(
             _objection("public_url", "it is plain HTTP to another machine", "give an https:// URL")
         )
@@ -49,7 +54,7 @@ def _about_addresses(settings: Settings) -> list[str]:
         found += [
             _objection(field, "the demo listens on this machine only", "give 127.0.0.1")
             for field in ("api_host", "door_host", "worker_metrics_host")
-            if not _is_local(getattr(settings, field))
+            if not is_local(getattr(settings, field))
         ]
     return found
 
@@ -57,7 +62,7 @@ def _about_addresses(settings: Settings) -> list[str]:
 def _about_the_bucket(settings: Settings) -> list[str]:
     found = []
     url = urlsplit(settings.document_bucket_url)
-    if url.scheme == "http" and not _is_local(url.hostname or ""):
+    if url.scheme == "http" and not is_local(url.hostname or ""):
         reason = "documents would travel in clear"
         found.append(_objection("document_bucket_url", reason, "give an https:// URL"))
     if settings.document_bucket and settings.document_bucket_secret_file is None:
@@ -75,6 +80,50 @@ def _about_open_files(settings: Settings) -> list[str]:
     ]
 
 
+def _about_provider(settings: Settings) -> list[str]:
+    found = []
+    if not (settings.local_accounts or settings.oidc_issuer or settings.card_sign_in != "off"):
+        found.append(
+            _objection("local_accounts", "nobody could sign in", "leave it on, or set another way")
+        )
+    if settings.oidc_roles_claim and not settings.oidc_roles:
+        remedy = "say which roles each value of the claim gives"
+        found.append(_objection("oidc_roles", "nobody would have a role", remedy))
+    if settings.oidc_issuer is None:
+        return found
+    url = urlsplit(settings.oidc_issuer)
+    local = settings.environment is Environment.DEMO and is_local(url.hostname or "")
+    if url.scheme == "http" and not local:
+        found.append(_objection("oidc_issuer", "it is plain HTTP", "give an https:// address"))
+    if not settings.oidc_client_id:
+        remedy = "give the client id that the provider knows us by"
+        found.append(_objection("oidc_client_id", "it is missing", remedy))
+    return found
+
+
+def _about_card_sign_in(settings: Settings) -> list[str]:
+    found = []
+    proxies = {one.strip() for one in settings.proxy_addresses.split(",")}
+    if settings.card_sign_in == "proxy":
+        if not settings.proxy_addresses:
+            reason, remedy = "no proxy may pass certificates on", "name the proxy's address"
+            found.append(_objection("proxy_addresses", reason, remedy))
+        if "*" in proxies and settings.proxy_secret_file is None:
+            reason = "anybody could pass certificates on"
+            remedy = "name the proxy's address, or give the proxy a secret"
+            found.append(_objection("proxy_addresses", reason, remedy))
+    if settings.card_sign_in == "direct":
+        if not settings.card_sign_in_url:
+            remedy = "give the https:// address of card_port"
+            found.append(_objection("card_sign_in_url", "it is missing", remedy))
+        found += [
+            _objection(field, f"{path} is missing", "make it, or correct the setting")
+            for field in ("card_certificate_file", "card_key_file")
+            if (path := _path(settings, field)) and not path.exists()
+        ]
+    return found
+
+
 def _about_production(settings: Settings) -> list[str]:
     found = []
     if settings.public_url.startswith("http:"):
@@ -86,7 +135,7 @@ def _about_production(settings: Settings) -> list[str]:
         found.append(
             _objection("database_url", "it holds a password", "move it to a file for ?passfile=")
         )
-    if not settings.smtp_starttls and not _is_local(settings.smtp_host):
+    if not settings.smtp_starttls and not is_local(settings.smtp_host):
         found.append(
             _objection(
                 "smtp_starttls", "mail would travel in clear", "set it, or use a local relay"
@@ -116,7 +165,8 @@ def _path(settings: Settings, field: str) -> Path | None:
     return path
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Tell whether a host is this machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

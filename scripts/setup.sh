@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Brings a bare Debian or Ubuntu to where Cardflow runs; says what it does; does nothing twice.
-# usage: scripts/setup.sh demo|tests
+# usage: scripts/setup.sh demo|tests|node
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 DEMO_PACKAGES=(python3-venv softhsm2 opensc gnutls-bin openssl poppler-utils)
-TEST_PACKAGES=(chromium swtpm tpm2-tools libtpm2-pkcs11-1 tpm2-abrmd libtss2-tcti-tabrmd0 dbus gcc libc6-dev)
+TEST_PACKAGES=(chromium nginx swtpm tpm2-tools libtpm2-pkcs11-1 tpm2-abrmd libtss2-tcti-tabrmd0 dbus gcc libc6-dev)
 STAMP=.venv/.installed
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -66,5 +66,6 @@ demo)
     install_python_packages
     ;;
 tests) install_packages "${TEST_PACKAGES[@]}" ;;
-*) fail "usage: scripts/setup.sh demo|tests" ;;
+node) command -v npm >/dev/null || install_packages nodejs npm ;; # others' packages bring npm along
+*) fail "usage: scripts/setup.sh demo|tests|node" ;;
 esac

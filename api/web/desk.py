@@ -24,9 +24,8 @@ from api.updates import (
     show_timeline,
     show_update,
 )
-from api.web.entrance import local
 from api.web.live import version_of
-from api.web.render import go, page
+from api.web.render import go, local, page
 from api.web.tongue import N_
 from cardflow.decisions import utc_now
 from cardflow.documents.pictures import SHOWN

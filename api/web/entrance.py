@@ -7,10 +7,12 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from api import session as door
 from api.auth import anybody, may, signed_in
 from api.authorize import Caller, Permission, grants
+from api.by_provider import farewell_to
 from api.problems import Problem, invalid
 from api.routing import GuardedRoute, Reading, Transaction
 from api.state import Everything
-from api.web.render import go, menu_of, page
+from api.web.render import go, local, menu_of, page
+from api.web.ways import not_in, ways_of
 from cardflow.db.register_health import any_policy
 from cardflow.db.register_health import anybody as anybody_registered
 
@@ -31,13 +33,16 @@ async def first_page(caller: Owner, request: Request, session: Reading) -> Respo
 
 
 @router.get("/sign-in", dependencies=[Depends(anybody)], name="sign_in_page")
-async def sign_in_page(request: Request, session: Reading, next: str = "/") -> Response:
+async def sign_in_page(
+    request: Request, session: Reading, state: Everything, next: str = "/"
+) -> Response:
     """Return the page that asks who it is."""
     try:
         await signed_in(request)
     except Problem:
         empty = not await anybody_registered(session)
-        return page(request, "sign_in.html", next=local(next), empty=empty)
+        ways = ways_of(state)
+        return page(request, "sign_in.html", next=local(next), empty=empty, ways=ways)
     return go(request, local(next))
 
 
@@ -51,8 +56,7 @@ async def sign_in(
         credentials = door.Credentials(login=login, password=password)
         await door.sign_in(credentials, request, answer, state)
     except Problem as problem:
-        given = {"login": login}
-        return page(request, "sign_in.html", problem=problem, given=given, next=local(next))
+        return not_in(request, state, problem, next, login=login)
     return answer
 
 
@@ -60,8 +64,13 @@ async def sign_in(
 async def sign_out(
     request: Request, caller: Owner, state: Everything, session: Transaction
 ) -> Response:
-    """Sign out."""
-    answer = go(request, "/sign-in", "You are signed out.")
+    """Sign out here, and at the provider where the person signed in there."""
+    farewell = await farewell_to(caller, state, session)
+    answer: Response = go(request, "/sign-in", "You are signed out.")
+    if farewell:
+        request.state.caller = None
+        # No redirect: a form's answer must not lead elsewhere (CSP form-action).
+        answer = page(request, "leaving.html", there=farewell, ways=ways_of(state))
     await door.sign_out(caller, answer, session, state.settings)
     return answer
 
@@ -92,10 +101,3 @@ async def change_password(
     except Problem as problem:
         return page(request, "password.html", problem=problem, next=local(next))
     return go(request, local(next), "Your password is changed. Your other sign-ins have ended.")
-
-
-def local(path: str) -> str:
-    """Return the path if it is one of ours, else the first page: nobody is led elsewhere."""
-    if path.startswith("/") and not path.startswith("//") and "\\" not in path:
-        return path
-    return "/"

@@ -14,6 +14,7 @@ from api.auth import may
 from api.authorize import Caller, Permission, grants
 from api.cards import Wanted as WantedCards
 from api.cards import show_cards
+from api.identities import IdentityIn, remove_identity, set_identity
 from api.paging import Paging
 from api.people import (
     PersonIn,
@@ -33,6 +34,7 @@ from api.web.account import NAMES, browser, zones
 from api.web.filling import filled
 from api.web.render import go, page
 from api.web.tongue import N_
+from cardflow.db.register_sign_in import identity_of
 from cardflow.model import Role
 from cardflow.sql import transaction
 
@@ -112,12 +114,14 @@ class Desk:
             cards = await show_cards(self.caller, session, SOME, WantedCards(holder=who))
             agents = await show_agents(self.caller, session, SOME, who)
             sign_ins = await show_sign_ins_of(who, self.caller, session, state.settings)
+            identity = await identity_of(session, who, state.settings.oidc_issuer or "")
         return page(
             self.request,
             "people/edit.html",
             person={**person.model_dump(), **(typed or {})},
             cards=cards,
             agents=agents,
+            identity=identity,
             sign_ins=[(one, browser(one.user_agent)) for one in sign_ins.items],
             **_choices(),
             **more,
@@ -173,7 +177,8 @@ async def password(desk: AtDesk) -> Response:
     """Give a person a temporary password; it stands on this answer and nowhere else."""
     fresh = secrets.token_urlsafe(12)
     body = PasswordIn(password=fresh)
-    await give_password(desk.person_id, body, desk.caller, desk.state.sessions)
+    state = desk.state
+    await give_password(desk.person_id, body, desk.caller, state.sessions, state.settings)
     return await desk.shown(password=fresh)
 
 
@@ -190,6 +195,28 @@ async def code(desk: AtDesk) -> Response:
     except NOT_DONE as error:
         return await desk.shown(problem=problem_of(error))
     return await desk.shown(code_made=made)
+
+
+@router.post("/{person_id}/identity", name="identity_form")
+async def set_account(desk: AtDesk) -> Response:
+    """Tie a person to their account at the OpenID provider."""
+    form = await desk.request.form()
+
+    async def work(session: AsyncSession) -> None:
+        body = filled(IdentityIn, {"subject": str(form.get("subject", "")).strip()})
+        await set_identity(desk.person_id, body, desk.caller, session, desk.state.settings)
+
+    return await desk.done(work, N_("The person signs in with that account."))
+
+
+@router.post("/{person_id}/identity/untie", name="untie_identity_form")
+async def untie_account(desk: AtDesk) -> Response:
+    """Untie a person's account at the OpenID provider."""
+
+    async def work(session: AsyncSession) -> None:
+        await remove_identity(desk.person_id, desk.caller, session, desk.state.settings)
+
+    return await desk.done(work, N_("The account is untied."))
 
 
 def _setting(desk: Desk, *, active: bool) -> Work:

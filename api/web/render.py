@@ -128,6 +128,12 @@ def go(request: Request, path: str, notice: str = "") -> RedirectResponse:
     return answer
 
 
+def local(path: str) -> str:
+    """Return the path if it is one of ours, else the first page: nobody is led elsewhere."""
+    ours = path.startswith("/") and not path.startswith("//") and "\\" not in path
+    return path if ours and path.isprintable() else "/"  # browsers drop tabs and line breaks
+
+
 def tongue_of(request: Request) -> Tongue:
     """Return the language and zone of the person, else of their browser, else of the house."""
     kept = getattr(request.state, "tongue", None)

@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, String, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import ApiToken, Claim, IdempotentAnswer, Person, Session
+from cardflow.db.register_sign_in import owner_of
+from cardflow.db.tables import ApiToken, Claim, IdempotentAnswer, Person, Session, SpentToken
 from cardflow.errors import Refused
 from cardflow.model import Role, new_id
 from cardflow.passwords import hash_password
@@ -24,6 +25,21 @@ class SignIn:
     roles: tuple[str, ...]
     by_api_token: bool
     stale: bool  # its last use was noted so long ago that this one is worth noting
+    way: str = ""  # of the session: password provider card
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How somebody signed in, and what is kept to end the sign-in when that is over."""
+
+    way: str = "password"
+    authenticated_at: datetime | None = None  # where that is not now: elsewhere, earlier
+    provider_session: str = ""
+    id_token: str = ""  # sealed
+    certificate_sha256: str = ""
+
+
+PASSWORD = Opening()
 
 
 async def person_by_login(session: AsyncSession, login: str) -> Person | None:
@@ -94,6 +110,7 @@ async def open_session(
     now: datetime,
     until: datetime,
     user_agent: str = "",
+    opening: Opening = PASSWORD,
 ) -> None:
     """Leave a sign-in that ends at ``until``, or earlier when it is not used."""
     row = Session(
@@ -103,6 +120,10 @@ async def open_session(
         seen_at=now,
         expires_at=until,
         user_agent=user_agent[:300],
+        way=opening.way,
+        provider_session=opening.provider_session,
+        id_token=opening.id_token,
+        certificate_sha256=opening.certificate_sha256,
     )
     session.add(row)
     await session.flush()
@@ -123,15 +144,17 @@ async def sessions_of(
 async def signed_in_by_session(
     session: AsyncSession, token_sha256: str, *, now: datetime, idle: timedelta
 ) -> SignIn | None:
-    """Return whose sign-in this is, unless it is over or its person is disabled."""
+    """Return whose sign-in this is, unless it is over or its person or card is disabled."""
     row = await session.get(Session, token_sha256)
     if row is None or row.expires_at <= now or row.seen_at + idle <= now:
         return None
     person = await session.get(Person, row.person_id)
     if person is None or not person.active:
         return None
+    if row.certificate_sha256 and await owner_of(session, row.certificate_sha256) != person:
+        return None
     stale = row.seen_at + SEEN_EVERY <= now
-    return SignIn(person, tuple(person.roles), by_api_token=False, stale=stale)
+    return SignIn(person, tuple(person.roles), by_api_token=False, stale=stale, way=row.way)
 
 
 async def signed_in_by_api_token(
@@ -162,6 +185,11 @@ async def note_use(
         await session.execute(seen.values(seen_at=now))
 
 
+async def find_session(session: AsyncSession, token_sha256: str) -> Session | None:
+    """Return the sign-in."""
+    return await session.get(Session, token_sha256)
+
+
 async def close_session(session: AsyncSession, token_sha256: str) -> None:
     """End one sign-in."""
     await session.execute(delete(Session).where(col(Session.token_sha256) == token_sha256))
@@ -189,5 +217,6 @@ async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: tim
     over = or_(col(Session.expires_at) <= now, col(Session.seen_at) <= now - idle)
     await session.execute(delete(Session).where(over))
     await session.execute(delete(Claim).where(col(Claim.until) <= now))
+    await session.execute(delete(SpentToken).where(col(SpentToken.until) <= now))
     old = col(IdempotentAnswer.recorded_at) <= now - timedelta(hours=24)
     await session.execute(delete(IdempotentAnswer).where(old))

@@ -51,6 +51,29 @@ class Session(SQLModel, table=True):
     seen_at: datetime = instant()
     expires_at: datetime = instant()
     user_agent: str = Field(default="", max_length=300)  # what the browser called itself
+    way: str = Field(default="password", max_length=10)  # password provider card
+    provider_session: str = Field(default="", index=True, max_length=255)  # the provider's sid
+    id_token: str = ""  # sealed; the provider is shown it when the person signs out
+    certificate_sha256: str = Field(default="", max_length=64)  # the card's, that opened it
+
+
+class Identity(SQLModel, table=True):
+    """An account at an OpenID provider and the one person it is; the pair never changes hands."""
+
+    __tablename__ = "identities"
+    issuer: str = Field(primary_key=True, max_length=255)
+    subject: str = Field(primary_key=True, max_length=255)  # OpenID Connect Core 2: at most 255
+    person_id: str = Field(foreign_key="people.id", max_length=36)
+    bound_at: datetime = instant()
+    __table_args__ = (UniqueConstraint("person_id", "issuer"),)
+
+
+class SpentToken(SQLModel, table=True):
+    """Something that counts once, kept for as long as it could be shown again."""
+
+    __tablename__ = "spent_tokens"
+    sha256: str = Field(primary_key=True, max_length=64)
+    until: datetime = instant(index=True)
 
 
 class ApiToken(SQLModel, table=True):

@@ -9,6 +9,7 @@ import pytest
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 
+from api import accounts_there, by_card, by_provider, session
 from api.web.policy_form import POLICY, PROFILE
 from api.web.policy_words import SAID
 from api.web.tongue import CATALOGUES, PLACEHOLDER, Tongue
@@ -101,3 +102,17 @@ def test_every_key_of_a_policy_has_a_name_and_every_choice_a_sentence() -> None:
 
     assert [key for key, _ in asked if key not in WORDS] == []
     assert unsaid == []
+
+
+def test_why_somebody_is_not_let_in_is_said_in_every_language() -> None:
+    reasons = [
+        text
+        for module in (accounts_there, by_card, by_provider, session)
+        for text in vars(module).values()
+        if isinstance(text, str) and "; " in text and "\n" not in text
+    ]
+
+    assert len(reasons) > 9
+    for language in ("de", "ar"):
+        said_there = catalogue(language)
+        assert [text for text in reasons if not all(said_there.get(text, ("",)))] == []

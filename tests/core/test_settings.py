@@ -221,3 +221,47 @@ def test_nothing_secret_is_printed(tmp_path: Path) -> None:
     settings = load_settings(tmp_path)
 
     assert "hunter2" not in f"{settings!r} {settings}"
+
+
+WAYS_IN = [
+    ({"local_accounts": False}, "LOCAL_ACCOUNTS: nobody could sign in"),
+    ({"oidc_issuer": "https://login.example"}, "OIDC_CLIENT_ID: it is missing"),
+    ({"oidc_issuer": "http://login.example"}, "OIDC_ISSUER: it is plain HTTP"),
+    ({"oidc_roles_claim": "groups"}, "OIDC_ROLES: nobody would have a role"),
+    ({"card_sign_in": "proxy"}, "PROXY_ADDRESSES: no proxy may pass certificates on"),
+    (
+        {"card_sign_in": "proxy", "proxy_addresses": "*"},
+        "PROXY_ADDRESSES: anybody could pass certificates on",
+    ),
+    ({"card_sign_in": "direct"}, "CARD_SIGN_IN_URL: it is missing"),
+    ({"card_sign_in": "direct"}, "CARD_KEY_FILE"),
+]
+
+
+@pytest.mark.parametrize(("changes", "objection"), WAYS_IN)
+def test_a_way_to_sign_in_that_cannot_work_is_refused_at_the_start(
+    tmp_path: Path, changes: dict[str, object], objection: str
+) -> None:
+    production(tmp_path / "var", **changes)
+
+    with pytest.raises(Refused) as refusal:
+        load_settings()
+
+    assert any(objection in reason for reason in refusal.value.objections)
+
+
+def test_a_table_gives_the_roles_of_each_group(tmp_path: Path) -> None:
+    file = tmp_path / "var" / "cardflow.toml"
+    file.parent.mkdir()
+    file.write_text('[oidc_roles]\n"card-desk" = ["operator", "auditor"]\n')
+
+    assert load_settings().oidc_roles == {"card-desk": ["operator", "auditor"]}
+
+
+def test_a_role_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "var" / "cardflow.toml"
+    file.parent.mkdir()
+    file.write_text('[oidc_roles]\nall = ["emperor"]\n')
+
+    with pytest.raises(Refused):
+        load_settings()
