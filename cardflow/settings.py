@@ -113,7 +113,10 @@ class Settings(BaseSettings):
         8, ge=1, le=168, description="A piece of work that somebody took is free again after this."
     )
     clamd_address: str | None = Field(
-        None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
+        None,
+        pattern=r"^(/.+|[^/]+:\d+)$",
+        description="clamd, which looks at uploads before they are kept: host:port, or the path of "
+        "its socket. While it does not answer, nothing is taken.",
     )
 
     public_url: str = Field(

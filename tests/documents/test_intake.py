@@ -113,6 +113,17 @@ async def test_a_busy_machine_is_no_reason_to_refuse() -> None:
         await inspected(form(), replace(LIMITS, wall_seconds=0.001))
 
 
+async def test_more_files_at_once_than_the_machine_bears_wait_their_turn() -> None:
+    others = [asyncio.create_task(inspected(form())) for _ in range(4)]
+    await asyncio.sleep(0)  # each has begun
+
+    with pytest.raises(Unavailable, match="many files are being examined"):
+        await inspected(form(), replace(LIMITS, wall_seconds=0.01))
+
+    found = await asyncio.gather(*others)
+    assert {each.qr for each in found} == {Code.MATCHES}
+
+
 async def test_an_examiner_that_cannot_start_is_a_fault_of_ours() -> None:
     with pytest.raises(RuntimeError, match="does not start"):
         await inspected(form(), replace(LIMITS, cpu_seconds="none"))
