@@ -2,8 +2,7 @@
 
 import asyncio
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ class Clamd:
 
 
 @pytest.fixture(scope="module")
-async def clamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clamd]:
+async def clamd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clamd]:
     """Yield Debian's clamd with one signature."""
     directory = tmp_path_factory.mktemp("clamd")
     (port,) = free_ports(1)
@@ -48,13 +47,15 @@ async def clamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clamd]:
     }
     conf = directory / "clamd.conf"
     conf.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-    process = subprocess.Popen([_program(), "-c", conf], stdout=subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        _program(), "-c", conf, stdout=asyncio.subprocess.DEVNULL
+    )
     try:
         await until(lambda: _is_there(running), what="the virus scanner's start")
         yield running
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
 
 
 def _program() -> str:
@@ -73,7 +74,7 @@ async def test_a_clean_file_is_taken_over_socket_and_port(clamd: Clamd) -> None:
 
 @pytest.mark.openssl
 async def test_what_the_scanner_finds_is_refused_before_it_is_parsed(clamd: Clamd) -> None:
-    for data in (HARMFUL, form() + HARMFUL, changed(lambda pdf: _marked(pdf))):
+    for data in (HARMFUL, form() + HARMFUL, changed(_marked)):
         with pytest.raises(Refused, match=r"takes the file for harmful \(Cardflow.Test"):
             await inspect_upload(
                 data, expected=AWAITED, qr_keys=[KEY], limits=LIMITS, scanner=clamd.socket
