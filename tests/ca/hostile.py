@@ -225,9 +225,9 @@ HOSTILE = [
     Hostile("Ed448", lambda: edwards(ed448.Ed448PrivateKey.generate()), "Ed448", source="RFC 8410"),
     Hostile(
         "DSA",
-        lambda: a_csr(dsa.generate_private_key(1_024)),
+        lambda: a_csr(dsa.generate_private_key(1_024)),  # noqa: S505 an attacker's
         "kind DSA",
-        source="FIPS 186-5 4",  # noqa: S505 an attacker's
+        source="FIPS 186-5 4",
     ),
     # Wishes: the certificate must be as if they had not been spoken
     Hostile("no names", own, source="RFC 2986 4.1"),
