@@ -7,7 +7,6 @@ settings name the files that hold them. Relative paths start at the state direct
 
 from enum import StrEnum
 from pathlib import Path
-from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
@@ -281,8 +280,8 @@ def read_settings(state_dir: Path | None = None) -> Settings:
         return Settings(**chosen)  # type: ignore[arg-type]
     except ValidationError as error:
         raise Refused(*_readable(error)) from None
-    except TOMLDecodeError as error:
-        raise Refused(f"{SETTINGS_FILE} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{SETTINGS_FILE} is not TOML in UTF-8: {error}") from None
 
 
 def _readable(error: ValidationError) -> list[str]:
