@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FIRST_POLL = timedelta(seconds=5)
 LAST_POLL = timedelta(hours=1)
+LONGEST_FLOOR = timedelta(days=7)  # a CA that says "next century" is asked next week
+LONGEST_REASON = 500
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ class CAActivities:
                     AnswerKind.PENDING, handle=handle, poll_at=_next_poll(waited, floor)
                 )
             case Rejected(reason):
-                return CAAnswer(AnswerKind.REJECTED, reason=reason)
+                return CAAnswer(AnswerKind.REJECTED, reason=_in_one_line(reason))
             case Issued():
                 await self._check(answer, order, request)
         return _issued(answer)
@@ -205,9 +207,15 @@ def _issued(answer: Issued) -> CAAnswer:
 
 
 def _next_poll(waited: timedelta, floor: datetime | None) -> datetime:
-    """Return when to ask again: ever later the longer the CA takes, never before its own floor."""
+    """Return when to ask again: ever later the longer the CA takes, not before its own floor."""
     ours = _now() + min(max(2 * waited, FIRST_POLL), LAST_POLL)
-    return max(ours, floor) if floor else ours
+    return min(max(ours, floor), _now() + LONGEST_FLOOR) if floor else ours
+
+
+def _in_one_line(reason: str) -> str:
+    """Return a CA's words as history can bear them and people can read them."""
+    line = "".join(c if c.isprintable() else " " for c in reason[:LONGEST_REASON]).strip()
+    return line or "the CA gives no reason"
 
 
 def _now() -> datetime:

@@ -39,7 +39,7 @@ def _signed_claims(token: str, job_key: str) -> dict[str, Any]:
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(job_key))
         found = jwt.decode(token, OKPKey.import_key(key), algorithms=["Ed25519"])
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, RecursionError):
         raise Refused("the job is not signed by the server that was pinned") from None
     if found.header != {"alg": "Ed25519", "typ": TYPE}:
         raise Refused("the job's header is not the one agreed on")

@@ -40,7 +40,7 @@ class Journal:
         for line in self._path.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # cut short by a crash: it was never answered with
             if isinstance(entry, dict):
                 entries.append(entry)

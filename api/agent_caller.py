@@ -1,6 +1,5 @@
 """Which workstation is asking: every request at the agent door is signed, fresh, and used once."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.httpsig import Verified, verify
 from cardflow.sql import transaction
-from cardflow.wire import from_json
+from cardflow.wire import from_json, parsed
 
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
 OLDEST_AGENT = (0, 1)
@@ -135,9 +134,11 @@ def _stranger(detail: str) -> Problem:
 def said(cls: type[T], body: bytes) -> T:
     """Return what the body says, read strictly; or raise Problem 422 with every reason."""
     try:
-        return from_json(cls, json.loads(body))
-    except (ValueError, RecursionError):
+        told = parsed(body)
+    except Refused:
         raise Problem(422, "the body is not JSON") from None
+    try:
+        return from_json(cls, told)
     except Refused as refusal:
         found = [FieldProblem(reason=reason) for reason in refusal.objections]
         raise Problem(422, str(refusal), *found) from None

@@ -142,7 +142,7 @@ async def hand_in_document(
         means=_means(role, means),
         note=note.strip(),
         content=await file.read() if file else None,
-        file_name=_clean(file.filename or "") if file else "",
+        file_name=clean_name(file.filename or "") if file else "",
         key=key,
     )
     _check(arrival)
@@ -303,7 +303,7 @@ def _download(document: Document, content: bytes) -> Response:
     return Response(content, media_type=document.media_type, headers=headers)
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
     """Return the last part of a file's name, as text that is safe to show."""
     last = re.split(r"[\\/]", name)[-1]
     return "".join(c for c in last if c.isprintable())[:255]

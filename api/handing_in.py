@@ -147,6 +147,7 @@ async def _inspected(
             limits=Limits(max_bytes=state.settings.upload_limit_bytes),
             issued=await _printings(state, looked, lane) if is_signed else (),
             trust=await trust_of(state) if is_signed else None,
+            scanner=state.settings.clamd_address,
         )
     except Refused as refusal:
         raise _not_taken(refusal.objections) from refusal

@@ -21,6 +21,7 @@ from api.state import State
 from cardflow.db.migrate import database_objections
 from cardflow.db.register_health import mails_by_state, updates_by_stage
 from cardflow.decisions import utc_now
+from cardflow.documents.scanner import is_answering
 from cardflow.model import Stage
 from cardflow.settings import Settings, setting_name
 from cardflow.sql import transaction
@@ -121,11 +122,7 @@ async def scanner(state: State) -> Finding:
     if state.settings.clamd_address is None:
         remedy = f"set {setting_name('clamd_address')} to have uploads scanned"
         return Finding("off", "no virus scanner is set up; uploads are not scanned", remedy)
-    host, _, port = state.settings.clamd_address.rpartition(":")
-    async with _connection(host, int(port)) as (reader, writer):
-        writer.write(b"zPING\0")
-        answer = await reader.readuntil(b"\0")
-    if answer != b"PONG\0":
+    if not await is_answering(state.settings.clamd_address):
         return Finding("bad", "the virus scanner does not answer as one", "look at clamd's log")
     return Finding("good", "the virus scanner answers")
 

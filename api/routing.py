@@ -5,6 +5,7 @@ effect is in the database: the effect and the answer are committed together.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from json import JSONDecodeError
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -15,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Requirement, signed_in
 from api.idempotency import Attempt, declare_key, given_key
 from api.state import state_of
+from cardflow.errors import Refused
 from cardflow.sql import transaction as committed
+from cardflow.wire import parsed
 
 Take = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -26,6 +29,18 @@ def requirements(dependant: Dependant) -> Iterator[Requirement]:
         yield dependant.call
     for inner in dependant.dependencies:
         yield from requirements(inner)
+
+
+class ReadOneWay(Request):
+    """A request whose JSON could not be read by another program as something else."""
+
+    async def json(self) -> Any:
+        """Return what the body says; what is refused is told as any JSON that is none."""
+        try:
+            return parsed(await self.body())
+        except Refused:
+            reason = "it is not JSON, or a name stands in an object twice"
+            raise JSONDecodeError(reason, "", 0) from None
 
 
 class GuardedRoute(APIRoute):
@@ -43,6 +58,7 @@ class GuardedRoute(APIRoute):
 
     def _guarded(self, take: Take) -> Take:
         async def guarded(request: Request) -> Response:
+            request = ReadOneWay(request.scope, request.receive)
             for requirement in requirements(self.dependant):
                 requirement(await signed_in(request))
             return await take(request)

@@ -50,7 +50,9 @@ def read_tokens(directory: Path) -> list[str]:
         return directory.read_text(errors="replace").split()
     if not directory.is_dir():
         raise Refused(f"{directory} is neither a file nor a directory with checkpoints")
-    return [token for path in _files(directory) for token in path.read_text().split()]
+    return [
+        token for path in _files(directory) for token in path.read_text(errors="replace").split()
+    ]
 
 
 def _files(directory: Path) -> list[Path]:

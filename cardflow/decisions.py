@@ -8,6 +8,7 @@ A token is a compact JWS (RFC 7515, EdDSA by RFC 8037) with the signing key's ce
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -21,11 +22,12 @@ from cryptography.x509.oid import NameOID
 from cardflow.errors import Refused
 from cardflow.model import Action, UpdateInput
 from cardflow.policy import canonical_digest
-from cardflow.wire import from_json, to_json
+from cardflow.wire import from_json, parsed, to_json
 
 TYPE = "cardflow-action+jws"
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Cardflow decision root")])
 MAX_TOKEN = 16_384
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,8 @@ def _base64url(data: bytes) -> str:
 
 
 def _bytes(part: str) -> bytes:
+    if not _BASE64URL.fullmatch(part):  # the decoder would pass over what is none
+        raise Refused("the token is not base64url")
     try:
         return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except (binascii.Error, ValueError) as error:
@@ -169,9 +173,10 @@ def _bytes(part: str) -> bytes:
 
 
 def _json(part: str) -> dict[str, object]:
+    data = _bytes(part)
     try:
-        value = json.loads(_bytes(part))
-    except ValueError as error:
+        value = parsed(data)
+    except Refused as error:
         raise Refused("the token is not JSON") from error
     if not isinstance(value, dict):
         raise Refused("the token is not a JSON object")

@@ -28,7 +28,8 @@ _INPUT = re.compile(
     + re.escape(_COVERED)
     + r";created=(?P<created>\d{1,12});expires=(?P<expires>\d{1,12})"
     r';nonce="(?P<nonce>[A-Za-z0-9_-]{22,64})";keyid="(?P<keyid>[A-Za-z0-9_:.-]{1,128})"'
-    rf';alg="ed25519";tag="{TAG}")'
+    rf';alg="ed25519";tag="{TAG}")',
+    re.ASCII,
 )
 _SIGNATURE = re.compile(r"sig1=:(?P<base64>[A-Za-z0-9+/]{86}==):")
 

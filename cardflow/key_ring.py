@@ -30,7 +30,7 @@ class KeyRing:
             stored = json.loads(read_secret(path))
             keys = {str(key_id): _key(text) for key_id, text in stored["keys"].items()}
             ring = cls(str(stored["current"]), keys)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # The cause may quote the file.
             raise Refused(f"{path} is not a key ring; make it anew or restore it") from None
         if ring.current not in keys:

@@ -20,6 +20,7 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME = 64
 MAX_TEXT = 500
 MAX_REASONS, MAX_REASON = 20, 200
+TOO_DEEP = "not a policy: it is nested too deep, or holds what is no text"
 MAX_HOURS = 10 * 366 * 24
 MAX_DAYS = 10 * 366
 READER = TypeAdapter(Policy)
@@ -48,8 +49,10 @@ def stored_policy(text: str, version: int) -> Policy:
 def _document(text: str) -> dict[str, Any]:
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also numbers of thousands of digits
         raise Refused(f"not TOML: {error}") from error
+    except RecursionError:
+        raise Refused(TOO_DEEP) from None
     if "version" in document:
         raise Refused("version: leave it out, importing gives the next number")
     return document
@@ -57,7 +60,10 @@ def _document(text: str) -> dict[str, Any]:
 
 def _read(document: Mapping[str, Any], version: int) -> Policy:
     # JSON in between lets the reader be strict: no "5" for 5, but "RF" for a mode.
-    told = json.dumps({**document, "version": version}, default=lambda value: [str(value)])
+    try:
+        told = json.dumps({**document, "version": version}, default=lambda value: [str(value)])
+    except RecursionError:
+        raise Refused(TOO_DEEP) from None
     return READER.validate_json(told, strict=True, extra="forbid")
 
 
@@ -67,6 +73,8 @@ def _judged(document: Mapping[str, Any], version: int, profiles: Mapping[str, Pr
         found = _rule_objections(policy, profiles)
     except ValidationError as error:
         errors = error.errors()
+        if not all(entry["loc"] for entry in errors):
+            raise Refused(TOO_DEEP) from None
         found = [*map(_objection, errors), *_about_the_rest(document, errors, profiles)]
     if found:
         raise Refused(*found)

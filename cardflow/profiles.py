@@ -85,6 +85,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise Refused(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # tomllib.TOMLDecodeError and UnicodeDecodeError
         raise Refused(f"{path.name}: not TOML in UTF-8: {error}") from error
+    except RecursionError:
+        raise Refused(f"{path.name}: nested too deep") from None
 
 
 def _objections(name: str, table: Any) -> list[str]:

@@ -7,7 +7,6 @@ settings name the files that hold them. Relative paths start at the state direct
 
 from enum import StrEnum
 from pathlib import Path
-from tomllib import TOMLDecodeError
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
@@ -127,7 +126,10 @@ class Settings(BaseSettings):
         8, ge=1, le=168, description="A piece of work that somebody took is free again after this."
     )
     clamd_address: str | None = Field(
-        None, pattern=r"^.+:\d+$", description="host:port of a virus scanner for uploads."
+        None,
+        pattern=r"^(/.+|[^/]+:\d+)$",
+        description="clamd, which looks at uploads before they are kept: host:port, or the path of "
+        "its socket. While it does not answer, nothing is taken.",
     )
 
     public_url: str = Field(
@@ -359,8 +361,8 @@ def read_settings(state_dir: Path | None = None) -> Settings:
         return Settings(**chosen)  # type: ignore[arg-type]
     except ValidationError as error:
         raise Refused(*_readable(error)) from None
-    except TOMLDecodeError as error:
-        raise Refused(f"{SETTINGS_FILE} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{SETTINGS_FILE} is not TOML in UTF-8: {error}") from None
 
 
 def _readable(error: ValidationError) -> list[str]:

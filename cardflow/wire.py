@@ -4,6 +4,7 @@ Both sides read what the other sent with ``from_json``; a field that is missing,
 or of another type is refused by name, so a message can never carry more than its type says.
 """
 
+import json
 import re
 import types
 import typing
@@ -35,6 +36,29 @@ def to_json(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return str(value) if isinstance(value, StrEnum) else value
+
+
+def parsed(text: bytes | str) -> Any:
+    """Return what a JSON text says, or refuse it when it is none or could be read in two ways.
+
+    I-JSON (RFC 7493): UTF-8, no name twice in an object, no number that JSON does not know.
+    """
+    try:
+        told = text.decode() if isinstance(text, bytes) else text
+        return json.loads(told, object_pairs_hook=_each_once, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Refused("it is not JSON") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        raise ValueError
+    return told
+
+
+def _no_number(_name: str) -> Any:
+    raise ValueError
 
 
 def from_json(cls: type[T], data: Any) -> T:

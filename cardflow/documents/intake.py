@@ -11,6 +11,7 @@ from cardflow.documents import qr
 from cardflow.documents.confined import said_by
 from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
+from cardflow.documents.scanner import refuse_infected
 from cardflow.documents.signatures import SignatureFindings, findings_of
 from cardflow.documents.store import in_words
 from cardflow.errors import Refused
@@ -50,6 +51,7 @@ async def inspect_upload(
     limits: Limits = Limits(),
     issued: Collection[bytes] = (),
     trust: Trust | None = None,
+    scanner: str | None = None,
 ) -> IntakeFindings:
     """Return what came in; refuse with a remedy what is no harmless scan of the awaited form."""
     if not data:
@@ -59,6 +61,8 @@ async def inspect_upload(
             f"the file has {in_words(len(data))}, and at most {in_words(limits.max_bytes)}"
             " are accepted; scan it with fewer dots per inch"
         )
+    if scanner:
+        await refuse_infected(data, scanner)
     found = await _examined(data, limits, trust)
     seen = found.signature
     return IntakeFindings(

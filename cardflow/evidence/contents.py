@@ -1,6 +1,5 @@
 """Reading a pack that anybody may have made: bounded, never written to disk, parsed on demand."""
 
-import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from cardflow.evidence.archive import MANIFEST, TITLE
 from cardflow.evidence.record import DocumentFacts, Happened, Inclusion, happened
 from cardflow.evidence.roots import Roots
 from cardflow.model import Action, UpdateInput
-from cardflow.wire import from_json
+from cardflow.wire import from_json, parsed
 
 LARGEST_MEMBER = 64 * 1024 * 1024
 MOST_MEMBERS = 10_000
@@ -68,7 +67,7 @@ class Contents:
 
     def json(self, name: str) -> Any:
         """Return a member's JSON."""
-        return json.loads(self.text(name))
+        return parsed(self.read(name))
 
     def below(self, folder: str, suffix: str = "") -> list[str]:
         """Return the names of the members in a folder, in order."""
@@ -154,7 +153,7 @@ def _tied(words: list[str]) -> Tied:
 
 
 def _link(number: int, text: str) -> Link:
-    told = json.loads(text)
+    told = parsed(text)
     at = datetime.fromisoformat(told["at"])
     return Link(
         number, at, told["kind"], told["update_id"], told["event"], told["actor"], text, "", ""

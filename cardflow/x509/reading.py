@@ -129,8 +129,8 @@ def facts_of_certificate(pem: str) -> CertificateFacts:
     certificate = load_certificate(pem)
     with tolerant():
         return CertificateFacts(
-            subject=_name(certificate, "subject"),
-            issuer=_name(certificate, "issuer"),
+            subject=readable_name(certificate, "subject"),
+            issuer=readable_name(certificate, "issuer"),
             serial_number=format(certificate.serial_number, "x"),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
@@ -142,9 +142,12 @@ def facts_of_certificate(pem: str) -> CertificateFacts:
         )
 
 
-def _name(certificate: x509.Certificate, which: str) -> str:
+def readable_name(
+    holder: x509.Certificate | x509.CertificateSigningRequest, which: str = "subject"
+) -> str:
+    """Return a name by RFC 4514; one that is no text is told as such."""
     try:
-        name: x509.Name = getattr(certificate, which)
+        name: x509.Name = getattr(holder, which)
         return name.rfc4514_string(ATTRIBUTE_NAMES)
     except UNREADABLE:
         return "(unreadable name)"

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cardflow.errors import Refused
 from cardflow.model import KeyType
 from cardflow.x509.key_quality import key_objections
-from cardflow.x509.naming import ATTRIBUTE_NAMES
-from cardflow.x509.reading import UNREADABLE, key_type_of, load_csr
+from cardflow.x509.reading import UNREADABLE, key_type_of, load_csr, readable_name
 
 HASHES = ("sha256", "sha384", "sha512")
 # NIST SP 800-57 part 1, table 2
@@ -39,7 +38,7 @@ def facts_of_csr(csr_pem: str) -> CsrFacts:
     key_type = key_type_of(csr.public_key())
     algorithm = csr.signature_hash_algorithm
     return CsrFacts(
-        subject=csr.subject.rfc4514_string(ATTRIBUTE_NAMES),
+        subject=readable_name(csr),
         key_type=key_type,
         security_bits=next((bits for kind, bits in SECURITY_BITS.items() if kind == key_type), 0),
         signature_hash=algorithm.name if algorithm else "",

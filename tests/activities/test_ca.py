@@ -107,6 +107,28 @@ async def test_the_cas_own_floor_is_kept(sessions, order):
     assert answer.poll_at == floor
 
 
+async def test_a_floor_beyond_reason_does_not_end_the_asking(sessions, order):
+    never = datetime.max.replace(tzinfo=UTC)
+    answer = await Desk(sessions, ScriptedCA(Pending("h", never))).run("submit", order)
+
+    assert answer.poll_at - datetime.now(UTC) <= timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("", "the CA gives no reason"),
+        ("\0\r\n", "the CA gives no reason"),
+        ("no\r\n\x1b[31mway\u202e", "no   [31mway"),
+        ("x" * 10_000_000, "x" * 500),
+    ],
+)
+async def test_a_cas_reason_is_kept_as_one_line_that_history_can_bear(sessions, order, said, kept):
+    answer = await Desk(sessions, ScriptedCA(Rejected(said))).run("submit", order)
+
+    assert (answer.kind, answer.reason) == (AnswerKind.REJECTED, kept)
+
+
 async def test_a_rejection_is_an_answer_with_its_reason(sessions, order):
     answer = await Desk(sessions, ScriptedCA(Rejected("not entitled"))).run("submit", order)
 

@@ -5,7 +5,7 @@ import pytest
 from cardflow.ca import Issued
 from cardflow.ca.embedded import open_issuing_key
 from cardflow.errors import Refused
-from cardflow.x509 import certificate_objections, csr_objections
+from cardflow.x509 import certificate_objections, csr_objections, facts_of_csr
 from tests.ca.hostile import HOSTILE
 from tests.ca.making import AUTOMATIC, PROFILES, a_csr, a_request, now
 
@@ -14,7 +14,8 @@ HARMLESS = [pytest.param(case, id=case.name) for case in HOSTILE if not case.ref
 
 
 def test_the_table_is_long_enough():
-    assert len(HOSTILE) >= 40
+    assert len(HOSTILE) >= 60
+    assert all(case.source for case in HOSTILE)
     assert len({case.name for case in HOSTILE}) == len(HOSTILE)
 
 
@@ -40,6 +41,7 @@ async def test_a_csrs_wishes_leave_no_trace(ca, case):
         now=now(),
     )
     assert found == []
+    assert facts_of_csr(request.csr_pem).proof_of_possession
 
 
 async def test_the_cas_own_key_is_not_certified(ca, home):

@@ -26,7 +26,7 @@ from cardflow.x509 import (
     subject_objections,
     verify_signature,
 )
-from tests.ca import hostile
+from tests.ca import forging
 from tests.ca.making import ALICE, BOB, PROFILES, a_csr, a_key
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -128,7 +128,7 @@ MORE_NAMES = x509.SubjectAlternativeName([x509.RFC822Name(ALICE.email), x509.DNS
             "2.5.29.37.0 instead of",
         ),
         ({"more": x509.BasicConstraints(ca=True, path_length=None)}, "is a CA's"),
-        ({"more": hostile.POISON}, "a critical extension is unknown: 1.3.6.1.4.1.32473.99"),
+        ({"more": forging.POISON}, "a critical extension is unknown: 1.3.6.1.4.1.32473.99"),
         ({"begins": NOW + DAY}, "not valid yet"),
         ({"ends": NOW}, "has expired"),
         ({"ends": NOW + 366 * DAY}, "more than 365 days"),
@@ -234,7 +234,7 @@ def test_a_name_that_is_no_text_is_called_unreadable():
 
 
 def test_a_key_of_an_unknown_kind_is_known_by_its_bytes():
-    p_256 = hostile.P_256
+    p_256 = forging.P_256
     pem = rewritten(certificate(KEY), p_256, p_256[:-1] + b"\x63")
     facts = facts_of_certificate(pem)
     spki = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

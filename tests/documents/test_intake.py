@@ -17,7 +17,9 @@ from cardflow.documents.intake import Code, IntakeFindings, inspect_upload
 from cardflow.documents.qr import looks_like_ours
 from cardflow.errors import Refused, Unavailable
 from tests.documents.build import AWAITED, KEY, changed, form, page, saved
-from tests.documents.corpus import BOMBS, CASES, OTHER_FORMS, Case, links
+from tests.documents.corpus import BOMBS, CASES, OTHER_FORMS
+from tests.documents.corpus.case import Case
+from tests.documents.corpus.scans import links
 
 LIMITS = Limits(wall_seconds=60)  # the machine may be busy; the work itself is measured
 CONFINED = [case for case in BOMBS if case.bomb] + OTHER_FORMS
@@ -71,7 +73,8 @@ def _seconds_of_children() -> float:
 
 
 def test_the_corpus_is_large_and_each_case_has_its_own_name() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) > 100
+    assert len({case.name for case in CASES}) == len(CASES) >= 140
+    assert all(case.source for case in CASES)
 
 
 async def test_the_findings_name_the_document() -> None:
@@ -111,6 +114,17 @@ async def test_work_beyond_the_limit_of_memory_is_refused() -> None:
 async def test_a_busy_machine_is_no_reason_to_refuse() -> None:
     with pytest.raises(Unavailable, match="try again later"):
         await inspected(form(), replace(LIMITS, wall_seconds=0.001))
+
+
+async def test_more_files_at_once_than_the_machine_bears_wait_their_turn() -> None:
+    others = [asyncio.create_task(inspected(b"I sign.")) for _ in range(4)]
+    await asyncio.sleep(0)  # each has begun
+
+    with pytest.raises(Unavailable, match="many files are being examined"):
+        await inspected(form(), replace(LIMITS, wall_seconds=0.01))
+
+    answers = await asyncio.gather(*others, return_exceptions=True)
+    assert all(isinstance(answer, Refused) for answer in answers)
 
 
 async def test_an_examiner_that_cannot_start_is_a_fault_of_ours() -> None:

@@ -22,7 +22,7 @@ def main() -> None:
     look = _signatures(data, trust)
     confine(limits, ANSWER_BYTES)
     say(READY)
-    say(json.dumps(_answer(data, limits, look)).encode())
+    say(json.dumps(answered(data, limits, look)).encode())
 
 
 def _trust(told: dict[str, Any] | None) -> Trust | None:
@@ -39,7 +39,8 @@ def _signatures(data: bytes, trust: Trust | None) -> Look:
     return lambda data: examine_signature(data, trust)
 
 
-def _answer(data: bytes, limits: Limits, look: Look) -> dict[str, object]:
+def answered(data: bytes, limits: Limits, look: Look) -> dict[str, object]:
+    """Return what was found in a file, or why there is nothing to be told of it."""
     try:
         return asdict(replace(examine(data, limits), signature=look(data)))
     except Refused as refused:

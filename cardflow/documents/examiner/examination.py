@@ -20,6 +20,7 @@ _KNOWN = (
     (0, b"<", f"a web page or a drawing: {_REMEDY}"),
     (0, b"%!PS", f"PostScript: {_REMEDY}"),
     (0, b"\xd0\xcf\x11\xe0", "an office document: save it as PDF and upload that"),
+    (0, b"{\\rtf", "an office document: save it as PDF and upload that"),
     (0, b"MZ", f"a program: {_REMEDY}"),
     (0, b"\x7fELF", f"a program: {_REMEDY}"),
 )

@@ -14,6 +14,7 @@ _ARCHIVES = {
 }
 _PAGE = re.compile(rb"<(?:!doctype\s+html|html|head|body|script|svg|iframe|\?php)[\s>/]", re.I)
 codecs.lookup("cp437")  # zipfile's; a confined process can load nothing
+_VOLUME = slice(0x8001, 0x8006)  # ECMA-119 8.1.2: after sixteen sectors that anything may fill
 _SNIFFED = 4096  # more than browsers look at before they decide what a file is
 
 
@@ -22,6 +23,8 @@ def refuse_foreign(data: bytes) -> None:
     hidden = [name for name, mark in _ARCHIVES.items() if mark in data]
     if _opens_as_zip(data):
         hidden.append("a ZIP archive")
+    if data[_VOLUME] == b"CD001":
+        hidden.append("a disk image")
     if _PAGE.search(data, 0, _SNIFFED):
         hidden.append("a web page")
     if hidden:

@@ -14,7 +14,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 _LOADED_EARLY = (MpoImagePlugin, TiffImagePlugin)  # a confined process can load nothing
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length, ITU T.81 B.1.1.3
-_END, _SCAN = 0xD9, 0xDA
+_END = 0xD9
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 Image.preinit()
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -69,10 +70,15 @@ def damaged(what: str) -> Refused:
 
 
 def _png_end(data: bytes) -> int:
-    """Return where the IEND chunk ends (PNG 3rd edition, 5.6)."""
+    """Return where the IEND chunk ends (PNG 3rd edition, 5.6).
+
+    What a decoder cannot do without it must know (14.2), or it shows another picture.
+    """
     at = len(PNG)
     while at + 12 <= len(data):
         name = data[at + 4 : at + 8]
+        if name[:1].isupper() and name not in _CRITICAL:
+            raise damaged("picture")
         at += 12 + int.from_bytes(data[at : at + 4])
         if name == b"IEND":
             return at

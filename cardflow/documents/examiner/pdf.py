@@ -1,6 +1,7 @@
 """PDF files: complete, unencrypted, without anything that acts, few pages, each one rendered."""
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,12 @@ from cardflow.documents.examiner.codes import codes_on
 from cardflow.documents.examiner.image import damaged
 from cardflow.errors import Refused
 
-_SCRIPT, _FILE, _ELSEWHERE, _MEDIA = (
+_SCRIPT, _FILE, _ELSEWHERE, _MEDIA, _SHOWN = (
     "a script",
     "an attached file",
     "a command that opens or sends something",
     "sound, video or 3D",
+    "a command that changes what is shown",
 )
 _ACTIVE = {  # ISO 32000-2: 12.6 actions, 7.11 files, 13 multimedia
     "/JS": _SCRIPT,
@@ -28,6 +30,7 @@ _ACTIVE = {  # ISO 32000-2: 12.6 actions, 7.11 files, 13 multimedia
     "/EF": _FILE,
     "/EmbeddedFile": _FILE,
     "/EmbeddedFiles": _FILE,
+    "/Collection": _FILE,
     "/Launch": _ELSEWHERE,
     "/SubmitForm": _ELSEWHERE,
     "/ImportData": _ELSEWHERE,
@@ -39,6 +42,17 @@ _ACTIVE = {  # ISO 32000-2: 12.6 actions, 7.11 files, 13 multimedia
     "/Sound": _MEDIA,
     "/3D": _MEDIA,
 }
+_ACTIVE_KINDS = _ACTIVE | {
+    "/Hide": _SHOWN,
+    "/SetOCGState": _SHOWN,
+    "/PS": "a program for printers",  # ISO 32000-1 8.8.2
+}
+_FROM_ELSEWHERE = {  # ISO 32000-2 7.3.8.2 and 8.10.4, ISO 32000-1 14.11.7
+    "/F",
+    "/Ref",
+    "/OPI",
+}
+_SAFE_LINK = re.compile(r"\s*(https?|mailto|tel):", re.IGNORECASE)
 _KINDS = {"/S", "/Type", "/Subtype"}
 _DENSITY = 200 / 72  # dots per inch over PDF units per inch
 _LARGEST = 8_000_000  # pixels that a page is rendered to, whatever its paper size
@@ -68,8 +82,7 @@ def examine_pdf(data: bytes, limits: Limits) -> Examined:
             f"the PDF contains {' and '.join(sorted(parts.active))}, which a signed form does not"
             " need; print it and scan the paper"
         )
-    notes = ["the PDF contains links to other places"] if parts.has_links else []
-    return Examined("application/pdf", pages, _codes(data, pages), notes)
+    return Examined("application/pdf", pages, _codes(data, pages), parts.notes())
 
 
 def _refuse_unless_ended(data: bytes) -> None:
@@ -128,6 +141,14 @@ class _Parts:
     left: int
     active: set[str] = field(default_factory=set)
     has_links: bool = False
+    has_layers: bool = False
+
+    def notes(self) -> list[str]:
+        """Return what a person who checks the document should know."""
+        found = ["the PDF contains links to other places"] if self.has_links else []
+        if self.has_layers:
+            found.append("the PDF has layers: another program may show or hide parts of it")
+        return found
 
     def walk(self, pdf: pikepdf.Pdf) -> None:
         for each in pdf.objects:
@@ -154,12 +175,24 @@ class _Parts:
     def _note(self, part: Any, key: str, value: Any) -> None:
         kind = str(value) if key in _KINDS and isinstance(value, pikepdf.Name) else ""
         self.has_links |= kind == "/URI"
-        if key == "/F" and isinstance(part, pikepdf.Stream):
-            self.active.add(_ELSEWHERE)  # 7.3.8.2: the data are in another file
+        self.has_layers |= key == "/OCProperties"
+        if _leads_elsewhere(part, key, value):
+            self.active.add(_ELSEWHERE)
         elif key in _ACTIVE and not _is_destination(key, value):
             self.active.add(_ACTIVE[key])
-        elif kind in _ACTIVE:
-            self.active.add(_ACTIVE[kind])
+        elif kind in _ACTIVE_KINDS:
+            self.active.add(_ACTIVE_KINDS[kind])
+
+
+def _leads_elsewhere(part: Any, key: str, value: Any) -> bool:
+    """Tell whether data are in another file, or a link leads to what is no page, mail or call."""
+    if isinstance(part, pikepdf.Stream):
+        return key in _FROM_ELSEWHERE
+    return key == "/URI" and isinstance(value, pikepdf.String) and not _is_safe_link(value)
+
+
+def _is_safe_link(value: pikepdf.String) -> bool:
+    return bool(_SAFE_LINK.match(str(value)))
 
 
 def _is_container(value: Any) -> bool:
