@@ -20,12 +20,13 @@ from cardflow.db.tables import Agent
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.httpsig import Verified, verify
+from cardflow.settings import Settings
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
-OLDEST_AGENT = (0, 1)
-PRODUCT = re.compile(r"cardflow-agent/(\d{1,5})\.(\d{1,5})\b")
+PRODUCT = re.compile(r"cardflow-agent/([0-9A-Za-z.+-]{1,50})")
+VERSION = re.compile(r"\d{1,5}\.\d{1,5}(?![0-9])")
 KEY_ID = re.compile(r';keyid="([A-Za-z0-9_:.-]{1,128})"')
 
 T = TypeVar("T")
@@ -49,10 +50,10 @@ async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
         _check_standing(agent)
-        check_version(request.headers.get("user-agent", ""), agent.version)
+        check_version(state.settings, version_of(request) or agent.version)
         if not await spend_nonce(session, agent.id, verified.nonce, now=now):
             raise _stranger("this request was received before")
-        if await touch(session, agent, now=now):
+        if await touch(session, agent, now=now, version=version_of(request)):
             await forget_nonces(session, agent.id, now=now)
         yield Call(agent, body, session)
 
@@ -119,13 +120,35 @@ def _check_standing(agent: Agent) -> None:
         raise Problem(403, detail, slug="agent-not-confirmed")
 
 
-def check_version(user_agent: str, enrolled_with: str) -> None:
+def version_of(request: Request) -> str:
+    """Return the version that an agent says it has; empty when it says none."""
+    found = PRODUCT.search(request.headers.get("user-agent", ""))
+    return found[1] if found else ""
+
+
+def is_too_old(settings: Settings, version: str) -> bool:
+    """Tell whether an agent of this version gets no work; one that cannot be read is too old."""
+    found = VERSION.match(version)
+    least = settings.agent_oldest_version
+    return found is None or _numbers(found[0]) < _numbers(least)
+
+
+def check_version(settings: Settings, version: str) -> None:
     """Return if the agent is new enough to be trusted with cards, else raise Problem 426."""
-    found = PRODUCT.search(user_agent) or PRODUCT.search(f"cardflow-agent/{enrolled_with}")
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_AGENT:
-        least = ".".join(map(str, OLDEST_AGENT))
-        headers = {"Upgrade": f"cardflow-agent/{least}"}
-        raise Problem(426, f"update the agent: version {least} is the oldest", headers=headers)
+    if not is_too_old(settings, version):
+        return
+    least = settings.agent_oldest_version
+    where = settings.agent_download_url or "from whoever looks after this workstation"
+    shown = version[:20] or "unknown"
+    raise Problem(
+        426,
+        f"update the agent: it has version {shown}, {least} is the oldest; get it {where}",
+        headers={"Upgrade": f"cardflow-agent/{least}"},
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
 
 
 def _stranger(detail: str) -> Problem:

@@ -147,6 +147,23 @@ class Settings(BaseSettings):
         Path("secrets/door-root.pem"),
         description="The TLS root that agents pin at enrolment, PEM.",
     )
+    agent_confirmation: Literal["holder", "holder and admin"] = Field(
+        "holder",
+        description="Who confirms a new workstation: its holder, or an administrator after them.",
+    )
+    agent_oldest_version: str = Field(
+        "0.1",
+        pattern=r"^\d{1,5}\.\d{1,5}$",
+        description="Agents older than this get no work.",
+    )
+    agent_download_url: str = Field(
+        "",
+        pattern=r"^(https://.+)?$",
+        description="Where people get the agent; told to those whose agent is too old.",
+    )
+    agent_key_days: int = Field(
+        180, ge=1, le=3650, description="After this time a workstation makes a new device key."
+    )
     agent_visit_seconds: int = Field(
         300, ge=30, le=3600, description="A visit without a PIN ends after this time."
     )
