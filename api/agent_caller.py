@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -42,8 +43,13 @@ class Call:
 
 
 @asynccontextmanager
-async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
-    """Yield the call of a confirmed agent; its nonce and its effect are committed together."""
+async def admitted(
+    request: Request, state: State, *, with_old_key: bool = False
+) -> AsyncIterator[Call]:
+    """Yield the call of a confirmed agent; its nonce and its effect are committed together.
+
+    A device key that has become too old serves for nothing but bringing its successor.
+    """
     body = await body_of(request)
     now = utc_now()
     async with transaction(state.sessions) as session:
@@ -51,6 +57,9 @@ async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
         verified = _verified(request, state, body, agent)
         _check_standing(agent)
         check_version(state.settings, version_of(request) or agent.version)
+        if not with_old_key and age_of_key(agent, now) >= _oldest(state.settings):
+            detail = "the device key is too old; the agent makes a new one"
+            raise Problem(403, detail, slug="agent-key-expired")
         if not await spend_nonce(session, agent.id, verified.nonce, now=now):
             raise _stranger("this request was received before")
         if await touch(session, agent, now=now, version=version_of(request)):
@@ -118,6 +127,20 @@ def _check_standing(agent: Agent) -> None:
     if agent.state != "confirmed":
         detail = "this agent is not confirmed yet: compare its six words in the portal and confirm"
         raise Problem(403, detail, slug="agent-not-confirmed")
+
+
+def age_of_key(agent: Agent, now: datetime) -> timedelta:
+    """Return for how long the workstation has had its device key."""
+    return now - (agent.key_since or agent.enrolled_at)
+
+
+def is_key_due(settings: Settings, agent: Agent, now: datetime) -> bool:
+    """Tell whether the device key is near enough to its end to be changed."""
+    return age_of_key(agent, now) >= _oldest(settings) * 5 / 6
+
+
+def _oldest(settings: Settings) -> timedelta:
+    return timedelta(days=settings.agent_key_days)
 
 
 def version_of(request: Request) -> str:

@@ -222,6 +222,10 @@ class Settings(BaseSettings):
         Path("secrets/job-key.pem"),
         description="Key, Ed25519 PEM, that signs jobs; agents pin it at enrolment.",
     )
+    job_key_history_file: StatePath = Field(
+        Path("secrets/job-key-history.json"),
+        description="How job keys followed one another, each named by the one before; not secret.",
+    )
     profiles_file: StatePath | None = Field(
         None, description="The kinds of certificates, TOML; default: the samples that come along."
     )
