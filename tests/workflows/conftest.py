@@ -183,11 +183,20 @@ class World:
 
 
 @pytest.fixture
+def agent() -> FakeAgent:
+    """Return who answers at the workstation of ``world``."""
+    return FakeAgent()
+
+
+@pytest.fixture
 async def world(
-    skipping_env: WorkflowEnvironment, recordings: Path | None, request: pytest.FixtureRequest
+    skipping_env: WorkflowEnvironment,
+    recordings: Path | None,
+    agent: FakeAgent,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[World]:
     """A fresh world whose worker and agent poll queues of their own."""
-    async with _inhabited(World(skipping_env, f"cardflow-{new_id()}")) as inhabited:
+    async with _inhabited(World(skipping_env, f"cardflow-{new_id()}", agent=agent)) as inhabited:
         yield inhabited
         await inhabited.record(recordings, request.node.name)
 
