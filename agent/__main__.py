@@ -12,6 +12,7 @@ from agent import VERSION
 from agent.connection import Connection
 from agent.door import Door
 from agent.enrol import enrol, words_of
+from agent.keys import Keys
 from agent.messages import Surroundings
 from agent.readers import Readers
 from agent.settings import StateDir
@@ -37,9 +38,17 @@ async def run(state: StateDir) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     key = state.device_key()
     async with Door(enrolment.server, state.root_file, key, enrolment.agent_id) as door:
-        readers = Readers(settings.modules)
-        connection = Connection(door, enrolment, readers, Visits(), surroundings)
+        readers, keys = Readers(settings.modules), Keys(state, door, enrolment)
+        connection = Connection(door, keys, readers, Visits(), surroundings)
         await connection.run(stop)
+
+
+async def renew_key(state: StateDir) -> None:
+    """Have the server take a new device key; an agent that runs goes on with it."""
+    enrolment, key = state.enrolment(), state.device_key()
+    async with Door(enrolment.server, state.root_file, key, enrolment.agent_id) as door:
+        await Keys(state, door, enrolment).renew()
+    say(f"This workstation has a new device key. Its six words are now:\n\n    {words_of(state)}\n")
 
 
 async def tell_status(state: StateDir) -> None:
@@ -89,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     for name, what in (
         ("enrol", "make this workstation known to a server"),
         ("run", "serve the cards of this workstation"),
+        ("renew-key", "make a new device key; the old one counts no more"),
         ("status", "tell who this agent is and what is in the readers"),
     ):
         command = commands.add_parser(name, help=what, description=what)
@@ -114,6 +124,8 @@ def main() -> int:
                 asyncio.run(make_known(state, arguments))
             case "run":
                 asyncio.run(run(state))
+            case "renew-key":
+                asyncio.run(renew_key(state))
             case _:
                 asyncio.run(tell_status(state))
     except (CardflowError, OSError) as error:

@@ -31,6 +31,7 @@ from cardflow.jobs import (
     SignJob,
     WriteJob,
     WriteProof,
+    objects_to_remove,
     write_message,
 )
 from cardflow.model import KeyType, ObjectRef
@@ -44,7 +45,7 @@ DIGEST_BYTES = 32
 def check(job: Job, form: IssuedForm | None = None) -> None:
     """Refuse a job that cannot be carried out at all, before a PIN is asked for."""
     try:
-        for ref in _named_objects(job):
+        for ref in objects_to_remove(job):
             _check_ref(ref)
         match job:
             case PrepareJob():
@@ -88,17 +89,6 @@ def _from_hex(text: str, what: str) -> bytes:
         raise Refused(f"{what} is written in hex") from None
 
 
-def _named_objects(job: Job) -> tuple[ObjectRef, ...]:
-    match job:
-        case PrepareJob() | WriteJob():
-            return job.debts
-        case CleanUpJob():
-            return job.retire
-        case ClearJob():
-            return job.objects
-    return ()
-
-
 class CardWork:
     """One job on one card; ``result`` tells what was done so far, whatever happens."""
 
@@ -119,7 +109,7 @@ class CardWork:
 
     def carry_out(self, job: Job) -> None:
         """Leave the card as the job says, or raise ``CardFailure``."""
-        for ref in _named_objects(job):
+        for ref in objects_to_remove(job):
             self._retire(ref)
         match job:
             case PrepareJob():

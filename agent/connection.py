@@ -9,10 +9,10 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from agent.door import PATIENCE_SECONDS, Answer, Door
-from agent.job_tokens import verified_job
+from agent.job_tokens import StrangersJob, verified_job
+from agent.keys import Keys
 from agent.messages import Surroundings
 from agent.readers import Readers
-from agent.settings import Enrolment
 from agent.visits import Visits
 from cardflow.errors import CardflowError, Refused, Unavailable
 from cardflow.jobs import (
@@ -33,7 +33,7 @@ UNCONFIRMED_EVERY_SECONDS = 2
 LONGEST_BACKOFF_SECONDS = 30
 GRACE_SECONDS = 75  # longer than a card may stay silent
 INTAKE_SECONDS = 60.0
-FOREIGN, CONFLICT, GONE, UNREADABLE, TOO_OLD = 403, 409, 410, (413, 422), 426
+STRANGE, FOREIGN, CONFLICT, GONE, UNREADABLE, TOO_OLD = 401, 403, 409, 410, (413, 422), 426
 NO = (FOREIGN, 404, CONFLICT, GONE, *UNREADABLE)
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,20 @@ class Connection:
     def __init__(
         self,
         door: Door,
-        enrolment: Enrolment,
+        keys: Keys,
         readers: Readers,
         visits: Visits,
         surroundings: Callable[[str], Surroundings],
     ) -> None:
         self._door = door
-        self._enrolment = enrolment
+        self._keys = keys
         self._readers = readers
         self._visits = visits
         self._surroundings = surroundings  # of a visit, by the path of its module
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; card work under way is finished and answered first."""
+        await self._keys.finish_renewal()
         watching = asyncio.ensure_future(self._readers.watch())
         reporting = asyncio.ensure_future(self._report_presence())
         working = asyncio.ensure_future(self._take_jobs(stop))
@@ -107,6 +108,8 @@ class Connection:
     async def _take_jobs(self, stop: asyncio.Event) -> None:
         path = f"/agent/v1/jobs?wait={WAIT_SECONDS}"
         while not stop.is_set():
+            if self._door.key_is_due:
+                await self._keys.try_to_renew()
             answer = await _unless(
                 stop, self._until_heard("GET", path, lambda: None, patience=WAIT_SECONDS + 15)
             )
@@ -116,7 +119,7 @@ class Connection:
     async def _take(self, token: str, task: str) -> None:
         """Carry a job out and answer it; one that is not believed is answered with the reason."""
         try:
-            job = verified_job(token, self._enrolment, now=self._door.now())
+            job = await self._believed(token)
         except Refused as refused:
             log.warning("a job was refused: %s", refused)
             await self._answer(task, JobResult(Outcome.CARD_FAILED, f"job refused: {refused}"))
@@ -129,6 +132,15 @@ class Connection:
             beating.cancel()
         log.info("job %s: %s", job.card.job_id, result.outcome)
         await self._answer(task, result)
+
+    async def _believed(self, token: str) -> Job:
+        """Return the job; the pinned key may have named the one that signed it."""
+        try:
+            return verified_job(token, self._keys.enrolment, now=self._door.now())
+        except StrangersJob:
+            if not await self._keys.follow_job_key():
+                raise
+            return verified_job(token, self._keys.enrolment, now=self._door.now())
 
     async def _carry_out(self, job: Job, task: str) -> JobResult:
         serial = job.card.token_serial
@@ -220,6 +232,8 @@ class Connection:
                 if answer.ok or answer.status in final:
                     return answer
                 _refuse_for_good(answer)
+                if await self._has_another_key(answer):
+                    continue
                 if answer.problem == "agent-not-confirmed":
                     log.info("%s", answer.detail)
                     await asyncio.sleep(UNCONFIRMED_EVERY_SECONDS)
@@ -230,6 +244,12 @@ class Connection:
             failures += 1
             log.warning("%s; trying again", trouble)
             await asyncio.sleep(_pause(failures))
+
+    async def _has_another_key(self, answer: Answer) -> bool:
+        """Tell whether it is worth asking again at once, under the key that counts now."""
+        if answer.problem == "agent-key-expired":
+            return await self._keys.try_to_renew()
+        return answer.status == STRANGE and self._keys.changed_on_disk()
 
 
 def _refused(job: SignJob, why: str) -> JobResult:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import VERSION
 from cardflow import httpsig
+from cardflow.device_keys import DUE
 from cardflow.errors import Refused, Unavailable
 
 JSON = "application/json"
@@ -45,6 +46,7 @@ class Door:
         self._server = origin(server)
         self._key = key
         self._keyid = keyid
+        self.key_is_due = False  # the server says that the device key grows old
         self._ahead = timedelta()  # of our clock; the server's counts
         self._client = httpx2.AsyncClient(
             verify=_trusting(root_file),
@@ -58,6 +60,11 @@ class Door:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
+    def sign_with(self, key: Ed25519PrivateKey) -> None:
+        """Sign every request from now on with this key."""
+        self._key = key
+        self.key_is_due = False
+
     def now(self) -> datetime:
         """Return the server's time, as far as it is known here; our clock is never set."""
         return datetime.now(UTC) - self._ahead
@@ -69,6 +76,7 @@ class Door:
         response = await self._send(method, path, message, patience)
         if response.status_code == httpx2.codes.UNAUTHORIZED and self._learn_time(response):
             response = await self._send(method, path, message, patience)
+        self.key_is_due |= response.headers.get(DUE) == "due"
         if response.is_server_error or response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
             raise Unavailable(f"the server answered {response.status_code}")
         return Answer(response)

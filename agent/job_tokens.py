@@ -19,6 +19,10 @@ SKEW_SECONDS = 60
 CLAIMS = {"iss", "aud", "iat", "exp", "jti", "kind", "job"}
 
 
+class StrangersJob(Refused):
+    """Another key signed the job than the one that is pinned."""
+
+
 def verified_job(token: str, enrolment: Enrolment, *, now: datetime) -> Job:
     """Return the job that a compact JWS (RFC 7515) carries, or refuse it with the reason."""
     claims = _signed_claims(token, enrolment.job_key)
@@ -40,7 +44,7 @@ def _signed_claims(token: str, job_key: str) -> dict[str, Any]:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(job_key))
         found = jwt.decode(token, OKPKey.import_key(key), algorithms=["Ed25519"])
     except (JoseError, ValueError, TypeError, RecursionError):
-        raise Refused("the job is not signed by the server that was pinned") from None
+        raise StrangersJob("the job is not signed by the server that was pinned") from None
     if found.header != {"alg": "Ed25519", "typ": TYPE}:
         raise Refused("the job's header is not the one agreed on")
     return dict(found.claims)

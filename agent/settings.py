@@ -78,6 +78,11 @@ class StateDir:
         return self.path / "device-key.pem"
 
     @property
+    def next_key_file(self) -> Path:
+        """The device key to come, while the server has not taken it for certain."""
+        return self.path / "device-key-next.pem"
+
+    @property
     def journal_file(self) -> Path:
         return self.path / "journal"
 
@@ -114,20 +119,33 @@ class StateDir:
 
     def device_key(self) -> Ed25519PrivateKey:
         """Return the workstation's own key, made at the first question; it never leaves this."""
-        if not self.key_file.exists():
-            key = Ed25519PrivateKey.generate()
-            write_secret(
-                self.key_file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            )
-        found = load_pem_private_key(read_secret(self.key_file), None)
-        if not isinstance(found, Ed25519PrivateKey):
-            raise Refused(f"{self.key_file} is no Ed25519 key; enrol anew")
-        return found
+        return _key_in(self.key_file)
+
+    def next_device_key(self) -> Ed25519PrivateKey:
+        """Return the key to come, made at the first question."""
+        return _key_in(self.next_key_file)
+
+    def settle_on_next_key(self) -> None:
+        """Leave the key to come as the device key, and the old one nowhere."""
+        self.next_key_file.replace(self.key_file)
 
     def forget(self) -> None:
         """Remove the enrolment and the device key; the journal stays."""
-        for file in (self.enrolment_file, self.key_file):
+        for file in (self.enrolment_file, self.key_file, self.next_key_file):
             file.unlink(missing_ok=True)
+
+
+def _key_in(file: Path) -> Ed25519PrivateKey:
+    if not file.exists():
+        key = Ed25519PrivateKey.generate()
+        write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    try:
+        found = load_pem_private_key(read_secret(file), None)
+    except ValueError:
+        raise Refused(f"{file} holds no readable key; enrol anew") from None
+    if not isinstance(found, Ed25519PrivateKey):
+        raise Refused(f"{file} is no Ed25519 key; enrol anew")
+    return found
 
 
 def _closed(cls: type[T], data: Any, file: Path) -> T:

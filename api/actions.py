@@ -30,7 +30,7 @@ from cardflow.errors import Refused, Unavailable
 from cardflow.model import Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
-from workflows.card_update import CardUpdate, workflow_id
+from workflows.card_update import ACT, CardUpdate, workflow_id
 
 PATIENCE = timedelta(seconds=10)
 ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
@@ -165,9 +165,10 @@ async def _send(
 
 async def _execute(client: Client, card_id: str, entry: JournalEntry, patience: timedelta) -> Reply:
     handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
-    return await handle.execute_update(
-        CardUpdate.act, entry.token, id=entry.action_id, rpc_timeout=patience
+    reply: Reply = await handle.execute_update(
+        ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
     )
+    return reply
 
 
 def _objections(error: WorkflowUpdateFailedError) -> list[str]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,12 +20,13 @@ from cardflow.db.tables import Agent
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.httpsig import Verified, verify
+from cardflow.settings import Settings
 from cardflow.sql import transaction
 from cardflow.wire import from_json, parsed
 
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
-OLDEST_AGENT = (0, 1)
-PRODUCT = re.compile(r"cardflow-agent/(\d{1,5})\.(\d{1,5})\b")
+PRODUCT = re.compile(r"cardflow-agent/([0-9A-Za-z.+-]{1,50})")
+VERSION = re.compile(r"\d{1,5}\.\d{1,5}(?![0-9])")
 KEY_ID = re.compile(r';keyid="([A-Za-z0-9_:.-]{1,128})"')
 
 T = TypeVar("T")
@@ -40,18 +42,26 @@ class Call:
 
 
 @asynccontextmanager
-async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
-    """Yield the call of a confirmed agent; its nonce and its effect are committed together."""
+async def admitted(
+    request: Request, state: State, *, with_old_key: bool = False
+) -> AsyncIterator[Call]:
+    """Yield the call of a confirmed agent; its nonce and its effect are committed together.
+
+    A device key that has become too old serves for nothing but bringing its successor.
+    """
     body = await body_of(request)
     now = utc_now()
     async with transaction(state.sessions) as session:
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
         _check_standing(agent)
-        check_version(request.headers.get("user-agent", ""), agent.version)
+        check_version(state.settings, version_of(request) or agent.version)
+        if not with_old_key and age_of_key(agent, now) >= _oldest(state.settings):
+            detail = "the device key is too old; the agent makes a new one"
+            raise Problem(403, detail, slug="agent-key-expired")
         if not await spend_nonce(session, agent.id, verified.nonce, now=now):
             raise _stranger("this request was received before")
-        if await touch(session, agent, now=now):
+        if await touch(session, agent, now=now, version=version_of(request)):
             await forget_nonces(session, agent.id, now=now)
         yield Call(agent, body, session)
 
@@ -118,13 +128,49 @@ def _check_standing(agent: Agent) -> None:
         raise Problem(403, detail, slug="agent-not-confirmed")
 
 
-def check_version(user_agent: str, enrolled_with: str) -> None:
+def age_of_key(agent: Agent, now: datetime) -> timedelta:
+    """Return for how long the workstation has had its device key."""
+    return now - (agent.key_since or agent.enrolled_at)
+
+
+def is_key_due(settings: Settings, agent: Agent, now: datetime) -> bool:
+    """Tell whether the device key is near enough to its end to be changed."""
+    return age_of_key(agent, now) >= _oldest(settings) * 5 / 6
+
+
+def _oldest(settings: Settings) -> timedelta:
+    return timedelta(days=settings.agent_key_days)
+
+
+def version_of(request: Request) -> str:
+    """Return the version that an agent says it has; empty when it says none."""
+    found = PRODUCT.search(request.headers.get("user-agent", ""))
+    return found[1] if found else ""
+
+
+def is_too_old(settings: Settings, version: str) -> bool:
+    """Tell whether an agent of this version gets no work; one that cannot be read is too old."""
+    found = VERSION.match(version)
+    least = settings.agent_oldest_version
+    return found is None or _numbers(found[0]) < _numbers(least)
+
+
+def check_version(settings: Settings, version: str) -> None:
     """Return if the agent is new enough to be trusted with cards, else raise Problem 426."""
-    found = PRODUCT.search(user_agent) or PRODUCT.search(f"cardflow-agent/{enrolled_with}")
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_AGENT:
-        least = ".".join(map(str, OLDEST_AGENT))
-        headers = {"Upgrade": f"cardflow-agent/{least}"}
-        raise Problem(426, f"update the agent: version {least} is the oldest", headers=headers)
+    if not is_too_old(settings, version):
+        return
+    least = settings.agent_oldest_version
+    where = settings.agent_download_url or "from whoever looks after this workstation"
+    shown = version[:20] or "unknown"
+    raise Problem(
+        426,
+        f"update the agent: it has version {shown}, {least} is the oldest; get it {where}",
+        headers={"Upgrade": f"cardflow-agent/{least}"},
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
 
 
 def _stranger(detail: str) -> Problem:

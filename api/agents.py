@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 
-from api.agent_caller import BODY_LIMIT, Call, admitted, said, takes
+from api.agent_caller import BODY_LIMIT, Call, admitted, is_key_due, said, takes
 from api.bridge import Bridge, Dismissed, Revoked
 from api.card_tasks import CardTasks, Task, TaskOver
 from api.enrolment import enrol
@@ -26,6 +26,7 @@ from cardflow.db.register_agents import (
 )
 from cardflow.db.views import text_of
 from cardflow.decisions import utc_now
+from cardflow.device_keys import DUE
 from cardflow.enrolment import EnrolmentAnswer, EnrolmentRequest
 from cardflow.errors import Refused
 from cardflow.jobs import JobResult, TokenReport
@@ -142,13 +143,15 @@ async def enrol_agent(request: Request, state: Everything) -> EnrolmentAnswer:
     openapi_extra=takes(PresenceIn),
     max_body_size=BODY_LIMIT,
 )
-async def report_presence(request: Request, state: Everything) -> None:
+async def report_presence(request: Request, response: Response, state: Everything) -> None:
     """Tell what is in the readers, on each change and at least every 15 seconds."""
     async with admitted(request, state) as call:
         tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
         if len({token.token_serial for token in tokens}) < len(tokens):
             raise Problem(422, "two tokens report the same serial number")
         await replace_presence(call.session, call.agent, tokens, now=utc_now())
+        if is_key_due(state.settings, call.agent, utc_now()):
+            response.headers[DUE] = "due"
 
 
 @router.get(

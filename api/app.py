@@ -13,6 +13,7 @@ from api import (
     account,
     agent_admin,
     agent_forms,
+    agent_keys,
     agents,
     audit,
     audit_checks,
@@ -118,6 +119,7 @@ def create_agent_app(settings: Settings, open_state: Opener = opened) -> FastAPI
     """Return the agent door."""
     app = _door("Cardflow agent door", settings, open_state, as_document)
     _include(app, agents.router)
+    _include(app, agent_keys.router)
     # Base64 makes four of three bytes, and a card's signature adds little to a form.
     _include(app, agent_forms.router, limit=settings.upload_limit_bytes * 2)
     _frame(app, as_document, https=True)

@@ -40,7 +40,7 @@ from cardflow.decisions import peek, utc_now
 from cardflow.errors import Refused, Unavailable
 from cardflow.model import Act, Action, Reply, Role, Stage, Verdict
 from cardflow.sql import transaction
-from workflows.card_update import CardUpdate, workflow_id
+from workflows.card_update import CA_ANSWERED, CardUpdate, workflow_id
 
 router = APIRouter(prefix="/ca", tags=["ca"], route_class=GuardedRoute)
 
@@ -218,7 +218,7 @@ async def _nudge(state: State, update: Update, lane: str) -> None:
     try:
         client = await state.temporal.client()
         handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(update.card_id))
-        await handle.signal(CardUpdate.ca_answered, lane, rpc_timeout=PATIENCE)
+        await handle.signal(CA_ANSWERED, lane, rpc_timeout=PATIENCE)
     except (RPCError, Unavailable) as error:
         log.warning("update %s was not told of its CA's answer: %s", update.id, error)
 

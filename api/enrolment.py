@@ -1,17 +1,22 @@
 """How a workstation becomes known: it proves a one-time code, we prove it back."""
 
 import hmac
+import logging
 from dataclasses import dataclass, replace
+from email.utils import parseaddr
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from api.agent_caller import body_of, check_version, said, signature_of
 from api.problems import Problem, invalid
 from api.state import State
 from cardflow.db import audit
+from cardflow.db.agent_mails import queue_new_agent
 from cardflow.db.register_agents import agent_with_key, find_code
 from cardflow.db.tables import Agent, EnrolmentCode
 from cardflow.decisions import utc_now
@@ -23,11 +28,13 @@ from cardflow.enrolment import (
     is_proof,
     request_proof,
 )
-from cardflow.errors import Refused
+from cardflow.errors import Refused, Unavailable
 from cardflow.model import new_id
 from cardflow.sql import transaction
+from workflows.afterwork import Delivery, mails
 
 MOST_TRIES = 5
+log = logging.getLogger(__name__)
 NO_CODE = "the code is unknown, used up or older than 15 minutes; make a new one in the portal"
 
 
@@ -37,6 +44,7 @@ class _Admission:
 
     agent: Agent | None
     key: bytes
+    is_new: bool = False
 
 
 async def enrol(request: Request, state: State) -> EnrolmentAnswer:
@@ -44,13 +52,18 @@ async def enrol(request: Request, state: State) -> EnrolmentAnswer:
     body = await body_of(request)
     claim = said(EnrolmentRequest, body)
     signature_of(request, state, body, lambda key_id: _key_of(claim, key_id))
-    check_version("", claim.version)
+    check_version(state.settings, claim.version)
     if claim.server.rstrip("/") != state.settings.door_url:
         raise invalid("server", "this is not the server that the code was typed for")
     async with transaction(state.sessions) as session:
         admission = await _admit(session, claim)
+        told = await _told(state, session, admission)
     if admission.agent is None:
         raise Problem(403, NO_CODE, slug="enrolment-refused")
+    if told:
+        state.background.start(
+            f"mail/agent/{admission.agent.id}", _deliver(state, admission.agent.id, told)
+        )
     answer = EnrolmentAnswer(
         agent_id=admission.agent.id,
         issuer=state.settings.door_url,
@@ -79,7 +92,7 @@ async def _admit(session: AsyncSession, claim: EnrolmentRequest) -> _Admission:
         return _Admission(None, key)
     known = await agent_with_key(session, claim.public_key)
     if code.used_at is None and known is None:
-        return _Admission(await _add(session, code, claim), key)
+        return _Admission(await _add(session, code, claim), key, is_new=True)
     # The answer to the first try may have been lost on its way.
     repeated = known is not None and known.person_id == code.person_id and code.used_at is not None
     return _Admission(known if repeated else None, key)
@@ -98,12 +111,36 @@ async def _add(session: AsyncSession, code: EnrolmentCode, claim: EnrolmentReque
         version=claim.version[:50],
         state="pending",
         enrolled_at=now,
+        key_since=now,
     )
     session.add(agent)
     await session.flush()
     facts = {"agent_id": agent.id, "public_key": agent.public_key, "host": agent.host}
     await audit.append(session, audit.Entry("agent_enrolled", now, agent.person_id, facts=facts))
     return agent
+
+
+async def _told(state: State, session: AsyncSession, admission: _Admission) -> list[str]:
+    """Leave the mails about a new workstation with its row: none is enrolled in silence."""
+    if admission.agent is None or not admission.is_new:
+        return []
+    _, sender = parseaddr(state.settings.mail_sender)
+    domain = sender.rpartition("@")[2]
+    return await queue_new_agent(session, admission.agent, now=utc_now(), domain=domain)
+
+
+async def _deliver(state: State, agent_id: str, ids: list[str]) -> None:
+    """Have the mails on their way now; what fails here goes with the next round of digests."""
+    try:
+        client = await state.temporal.client()
+        await client.start_workflow(
+            Delivery.run,
+            mails(*ids),
+            id=f"mail/agent/{agent_id}",
+            task_queue=state.settings.temporal_task_queue,
+        )
+    except (RPCError, Unavailable, WorkflowAlreadyStartedError) as error:
+        log.warning("mails about agent %s go later: %s", agent_id, error)
 
 
 def _raw(key: Ed25519PublicKey) -> str:

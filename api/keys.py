@@ -1,5 +1,6 @@
 """The secrets that the API works with, read once from the files that settings name."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cardflow.decision_root import read_decision_root
 from cardflow.decisions import Signer
 from cardflow.errors import Refused
+from cardflow.job_keys import JobKeys
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
+from cardflow.wire import from_json
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Keys:
     signer: Signer = field(repr=False)
     decision_root: str  # raw public key, hex: goes into every update's input
     job_key: Ed25519PrivateKey = field(repr=False)
+    job_keys: JobKeys  # how the job key came to be, for agents that know an older one
     sealing: KeyRing = field(repr=False)
     qr: KeyRing = field(repr=False)
 
@@ -37,9 +41,20 @@ def load_keys(settings: Settings) -> Keys:
         signer=Signer(key, certificate),
         decision_root=read_decision_root(settings.decision_root_file),
         job_key=_private_key(settings.job_key_file),
+        job_keys=read_job_keys(settings.job_key_history_file),
         sealing=KeyRing.load(settings.sealing_key_file),
         qr=KeyRing.load(settings.qr_key_file),
     )
+
+
+def read_job_keys(path: Path) -> JobKeys:
+    """Return the successions of the job key; none were there before its first change."""
+    try:
+        return from_json(JobKeys, json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return JobKeys()
+    except (OSError, ValueError, Refused) as error:
+        raise Refused(f"{path} holds no successions of the job key; restore it") from error
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

@@ -27,7 +27,7 @@ from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 from tests.build import AGENT, a_policy, an_update, continuing, signer
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from workflows.afterwork import Afterwork, Delivery
-from workflows.card_update import CardUpdate, workflow_id
+from workflows.card_update import ACT, CardUpdate, workflow_id
 from workflows.runner import runner
 
 UPDATES, AT_ONCE, ROUNDS = 60, 20, 3
@@ -70,7 +70,7 @@ async def one_update(client: Client, queue: str) -> float:
     )
     token = signer().sign(continuing(update))
     before = time.perf_counter()
-    await handle.execute_update(CardUpdate.act, token)
+    await handle.execute_update(ACT, token)
     answered = time.perf_counter() - before
     await handle.result()
     return answered
@@ -107,7 +107,7 @@ async def shape(client: Client, queue: str) -> tuple[int, str]:
     handle = await client.start_workflow(
         CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=queue
     )
-    await handle.execute_update(CardUpdate.act, signer().sign(continuing(update)))
+    await handle.execute_update(ACT, signer().sign(continuing(update)))
     await handle.result()
     events = (await handle.fetch_history()).events
     scheduled = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED

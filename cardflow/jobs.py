@@ -163,6 +163,20 @@ class SignJob:
 
 
 Job = InspectJob | PrepareJob | WriteJob | CleanUpJob | ClearJob | SignJob
+
+
+def objects_to_remove(job: Job) -> tuple[ObjectRef, ...]:
+    """Return what a job has removed."""
+    match job:
+        case PrepareJob() | WriteJob():
+            return job.debts
+        case CleanUpJob():
+            return job.retire
+        case ClearJob():
+            return job.objects
+    return ()
+
+
 JOB_TYPES: dict[JobKind, type[Job]] = {
     JobKind.INSPECT: InspectJob,
     JobKind.PREPARE: PrepareJob,

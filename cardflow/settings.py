@@ -230,6 +230,23 @@ class Settings(BaseSettings):
         Path("secrets/door-root.pem"),
         description="The TLS root that agents pin at enrolment, PEM.",
     )
+    agent_confirmation: Literal["holder", "holder and admin"] = Field(
+        "holder",
+        description="Who confirms a new workstation: its holder, or an administrator after them.",
+    )
+    agent_oldest_version: str = Field(
+        "0.1",
+        pattern=r"^\d{1,5}\.\d{1,5}$",
+        description="Agents older than this get no work.",
+    )
+    agent_download_url: str = Field(
+        "",
+        pattern=r"^(https://.+)?$",
+        description="Where people get the agent; told to those whose agent is too old.",
+    )
+    agent_key_days: int = Field(
+        180, ge=1, le=3650, description="After this time a workstation makes a new device key."
+    )
     agent_visit_seconds: int = Field(
         300, ge=30, le=3600, description="A visit without a PIN ends after this time."
     )
@@ -287,6 +304,10 @@ class Settings(BaseSettings):
     job_key_file: StatePath = Field(
         Path("secrets/job-key.pem"),
         description="Key, Ed25519 PEM, that signs jobs; agents pin it at enrolment.",
+    )
+    job_key_history_file: StatePath = Field(
+        Path("secrets/job-key-history.json"),
+        description="How job keys followed one another, each named by the one before; not secret.",
     )
     profiles_file: StatePath | None = Field(
         None, description="The kinds of certificates, TOML; default: the samples that come along."

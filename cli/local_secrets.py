@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from cardflow.decisions import issue_signer
+from cardflow.decision_root import read_decision_root
+from cardflow.decisions import issue_signer, root_hex
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
@@ -78,35 +79,57 @@ def make_own_secrets(settings: Settings, maker: Maker) -> None:
     root_passphrase = settings.ca_passphrase_file.with_name("ca-root-passphrase")
     for passphrase in (settings.ca_passphrase_file, root_passphrase):
         maker.once(passphrase, lambda: secrets.token_urlsafe(32).encode())
-    maker.once(settings.job_key_file, lambda: _pem(Ed25519PrivateKey.generate()))
+    maker.once(settings.job_key_file, lambda: pem_of(Ed25519PrivateKey.generate()))
     _make_decision_keys(settings, maker)
 
 
 def _make_decision_keys(settings: Settings, maker: Maker) -> None:
     if _is_pair_good(settings.decision_key_file, settings.decision_certificate_file):
         return
-    root_file = settings.decision_key_file.with_name("decision-root-key.pem")
-    if not root_file.exists() and settings.decision_root_file.exists():
-        raise Refused(f"{root_file} is needed to renew the decision key; bring it back for this")
-    if not root_file.exists():
+    root_file = decision_root_key(settings)
+    if not root_file.exists() and not settings.decision_root_file.exists():
         new = Ed25519PrivateKey.generate()
         public = new.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        maker.replace(root_file, _pem(new))
+        maker.replace(root_file, pem_of(new))
         maker.replace(settings.decision_root_file, public)
-    root = load_pem_private_key(read_secret(root_file), None)
-    if not isinstance(root, Ed25519PrivateKey):
-        raise Refused(f"{root_file} holds a key of another kind than Ed25519")
+    issue_decision_key(settings, maker)
+
+
+def decision_root_key(settings: Settings) -> Path:
+    """Return where the root's private key is, when it is here at all."""
+    return settings.decision_key_file.with_name("decision-root-key.pem")
+
+
+def issue_decision_key(settings: Settings, maker: Maker) -> None:
+    """Leave a new decision key and its certificate under the root in the place of the old."""
+    root_file = decision_root_key(settings)
+    if not root_file.exists():
+        raise Refused(f"{root_file} is needed to renew the decision key; bring it back for this")
+    root = ed25519_key(root_file)
+    if root_hex(root.public_key()) != read_decision_root(settings.decision_root_file):
+        raise Refused(f"{root_file} is not the key of {settings.decision_root_file}")
     signer = issue_signer(root, now=datetime.now(UTC))
-    maker.replace(settings.decision_key_file, _pem(signer.key))
+    maker.replace(settings.decision_key_file, pem_of(signer.key))
     certificate = signer.certificate.public_bytes(Encoding.PEM)
     maker.replace(settings.decision_certificate_file, certificate)
+
+
+def ed25519_key(path: Path) -> Ed25519PrivateKey:
+    """Return the key in a file, or refuse it."""
+    try:
+        key = load_pem_private_key(read_secret(path), None)
+    except ValueError:
+        raise Refused(f"{path} holds no readable key; restore it") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Refused(f"{path} holds a key of another kind than Ed25519")
+    return key
 
 
 def _make_door(settings: Settings, maker: Maker) -> None:
     root_key_file = settings.door_root_file.with_name("door-root-key.pem")
     if not _is_pair_good(root_key_file, settings.door_root_file):
         root_key = ec.generate_private_key(ec.SECP256R1())
-        maker.replace(root_key_file, _pem(root_key))
+        maker.replace(root_key_file, pem_of(root_key))
         maker.replace(settings.door_root_file, _root(root_key).public_bytes(Encoding.PEM))
         settings.door_certificate_file.unlink(missing_ok=True)
     if _is_pair_good(settings.door_key_file, settings.door_certificate_file):
@@ -114,7 +137,7 @@ def _make_door(settings: Settings, maker: Maker) -> None:
     root_key = _ec_key(root_key_file)
     root = x509.load_pem_x509_certificate(settings.door_root_file.read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
-    maker.replace(settings.door_key_file, _pem(key))
+    maker.replace(settings.door_key_file, pem_of(key))
     certificate = _door(key, root, root_key)
     maker.replace(settings.door_certificate_file, certificate.public_bytes(Encoding.PEM))
 
@@ -188,7 +211,7 @@ def _is_pair_good(key_file: Path, certificate_file: Path) -> bool:
     return datetime.now(UTC) < certificate.not_valid_after_utc - RENEW_BEFORE
 
 
-def _pem(key: PrivateKey) -> bytes:
+def pem_of(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

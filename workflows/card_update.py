@@ -1,16 +1,17 @@
 """The card update: one workflow per card, the truth about it while it is open."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from dataclasses import replace
+    from dataclasses import dataclass, replace
 
     from activities.orders import AfterworkOrder, OpenOrder, RevokeOrder
     from activities.records import RecordActivities
@@ -29,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
         UpdateView,
     )
     from cardflow.temporal import limits
+    from cardflow.temporal.foreign import text_in
     from workflows.actions import take
     from workflows.afterwork import Afterwork
     from workflows.at_the_ca import LaneAtCA, order_for
@@ -43,11 +45,22 @@ END_EVENTS = {
     Stage.CANCELLED: (EventKind.CANCELLED, MailKind.CANCELLED),
     Stage.LAPSED: (EventKind.LAPSED, MailKind.CANCELLED),
 }
+ACT, CA_ANSWERED = "act", "ca_answered"  # the messages that count
+
+security = workflow.LoggerAdapter(logging.getLogger("cardflow.security"), None)
 
 
 def workflow_id(card_id: str) -> str:
     """Return the one workflow id of a card: Temporal itself allows one open update."""
     return f"card-update/{card_id}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A signed action, and the token that proves it."""
+
+    action: Action
+    token: str
 
 
 @workflow.defn
@@ -209,52 +222,73 @@ class CardUpdate:
             ),
         ]
 
-    # What people do
+    # What people do. Messages are taken raw: Temporal lets its operators send anything, and what
+    # cannot be read must be refused like what is not signed, and neither break nor stall the run.
 
-    @workflow.update(name="act", description="Do what a signed action says, or say why not")
-    def act(self, token: str) -> Reply:
+    @workflow.update(dynamic=True, description="Do what a signed action says, or say why not")
+    def on_update(self, name: str, said: Sequence[RawValue]) -> Reply:
         """Take a signed action; a repeat of its id gets the same answer and changes nothing."""
-        return self._take(decisions.read(token, self._update.decision_root), token)
+        return self._take(self._read(name, said))
 
-    @act.validator
-    def _may_act(self, token: str) -> None:
-        if found := self._objections(token):
-            workflow.metric_meter().create_counter("cardflow_refused_actions").add(1)
-            workflow.logger.warning("an action was refused: %s", "; ".join(found))
+    @on_update.validator
+    def _may_act(self, name: str, said: Sequence[RawValue]) -> None:
+        try:
+            found, kind = self._objections(self._read(name, said).action), "not_allowed"
+        except Refused as refused:
+            found, kind = refused.objections, "not_signed"
+            security.error("an unsigned update was refused: %s", "; ".join(found))
+        if found:
+            counter = workflow.metric_meter().create_counter("cardflow_refused_actions")
+            counter.add(1, {"reason": kind})
+            workflow.logger.info("an action was refused: %s", "; ".join(found))
             raise ApplicationError("; ".join(found), *found, type="Refused")
 
-    @workflow.signal(name="act")
-    def act_by_signal(self, token: str) -> None:
-        """Take a signed action from a service; what does not count is put on record."""
-        if found := self._objections(token):
+    @workflow.signal(dynamic=True, description="Take a signed action, or poll the CA")
+    def on_signal(self, name: str, said: Sequence[RawValue]) -> None:
+        """Take a service's signed action, or the CA's nudge; what does not count is on record."""
+        lane = text_in(said)
+        if name == CA_ANSWERED and lane in self._lanes:
+            # The answer itself comes from the CA alone.
+            self._lanes[lane].nudge()
+            return
+        try:
+            sent = self._read(name, said)
+            found = self._objections(sent.action)
+        except Refused as refused:
+            found = refused.objections
+        if not found:
+            self._take(sent)
+        elif self._was_always_recorded(name, said):
+            security.error("a signal was refused: %s", "; ".join(found))
             facts = {"reason": "; ".join(found)[:500]}
             self._case.note(EventKind.MESSAGE_REFUSED, facts=facts)
-            return
-        self._take(decisions.read(token, self._update.decision_root), token)
 
-    @workflow.signal
-    def ca_answered(self, lane: str) -> None:
-        """Poll the CA about the lane now; the answer itself comes from the CA alone."""
-        if lane in self._lanes:
-            self._lanes[lane].nudge()
+    def _was_always_recorded(self, name: str, said: Sequence[RawValue]) -> bool:
+        """Older runs passed over what was no text for ``act``; their histories must replay."""
+        is_text_for_act = name == ACT and text_in(said) is not None
+        return is_text_for_act or workflow.patched("every-refused-signal-is-recorded")
 
     @workflow.query
     def view(self) -> UpdateView:
         """The whole state."""
         return self._case.view()
 
-    def _objections(self, token: str) -> list[str]:
-        try:
-            action = decisions.read(token, self._update.decision_root)
-        except Refused as refused:
-            return refused.objections
+    def _read(self, name: str, said: Sequence[RawValue]) -> Sent:
+        """Return the signed action in a message, or raise Refused."""
+        token = text_in(said)
+        if name != ACT or token is None:
+            raise Refused("the message carries no signed action")
+        return Sent(decisions.read(token, self._update.decision_root), token)
+
+    def _objections(self, action: Action) -> list[str]:
         if action.id in self._case.state.answered:
             return []
         return policy.objections(self._update, self._case.state, action)
 
-    def _take(self, action: Action, token: str) -> Reply:
+    def _take(self, sent: Sent) -> Reply:
+        action = sent.action
         if earlier := self._case.state.answered.get(action.id):
             return Reply(lifecycle.stage_of(self._case.state), earlier, action.id)
-        message = take(self._case, action, token)
+        message = take(self._case, action, sent.token)
         self._case.state = lifecycle.answered(self._case.state, action.id, message)
         return Reply(lifecycle.stage_of(self._case.state), message, action.id)

@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         PrepareJob,
         SignJob,
         WriteJob,
+        objects_to_remove,
     )
     from cardflow.model import (
         EventKind,
@@ -271,6 +272,7 @@ class AtTheCard:
         except ActivityError as error:
             raise VisitEnded(NO_ANSWER, {"outcome": "no_answer"}) from error
         self._login_held = result.outcome is Outcome.DONE and job.card.hold_seconds > 0
+        result = replace(result, removed=proofs.gone(objects_to_remove(job), result))
         self._note_removed(result.removed)
         return result
 

@@ -116,18 +116,29 @@ async def confirm(
     """Confirm a workstation by its words."""
     try:
         async with transaction(state.sessions) as session:
-            await confirm_agent(agent_id, WordsIn(words=words), caller, session)
+            done = await confirm_agent(
+                agent_id, WordsIn(words=words), caller, session, state.settings
+            )
     except NOT_DONE as error:
         again = shown_again(error, "", words=words, agent=agent_id)
         return await _account(request, caller, state, **again)
-    return go(request, HERE, N_("The workstation is confirmed."))
+    return go(request, HERE, confirmed(done))
 
 
 @router.post("/account/agents/{agent_id}/revoke", name="revoke_agent_form")
-async def revoke(request: Request, agent_id: Id, caller: Keeper, session: Transaction) -> Response:
+async def revoke(
+    request: Request, agent_id: Id, caller: Keeper, session: Transaction, settings: AppSettings
+) -> Response:
     """End a workstation's agent."""
-    await revoke_agent(agent_id, caller, session)
+    await revoke_agent(agent_id, caller, session, settings)
     return go(request, HERE, N_("The workstation can do nothing any more."))
+
+
+def confirmed(agent: AgentOut) -> str:
+    """Return what is said after a confirmation."""
+    if agent.state == "compared":
+        return N_("You have confirmed the workstation. An administrator must confirm it too.")
+    return N_("The workstation is confirmed.")
 
 
 async def _account(
@@ -139,7 +150,9 @@ async def _account(
         sign_ins = (await show_sign_ins(caller, session, state.settings)).items
         agents: Page[AgentOut] = Page(items=[])
         if grants(caller, Permission.MANAGE_AGENTS):
-            agents = await show_agents(caller, session, Paging(limit=200), caller.id)
+            agents = await show_agents(
+                caller, session, state.settings, Paging(limit=200), caller.id
+            )
     return page(
         request,
         "holder/account.html",

@@ -12,7 +12,8 @@ from api.people import show_person
 from api.problems import NOT_DONE
 from api.routing import GuardedRoute, Transaction
 from api.shapes import Id
-from api.state import Everything, State
+from api.state import AppSettings, Everything, State
+from api.web.account import confirmed
 from api.web.filling import filled
 from api.web.forms import shown_again
 from api.web.live import version_of
@@ -21,7 +22,7 @@ from api.web.tongue import N_
 from cardflow.sql import transaction
 
 HERE = "/agents"
-STATES: tuple[AgentState, ...] = ("pending", "confirmed", "revoked")
+STATES: tuple[AgentState, ...] = ("pending", "compared", "confirmed", "revoked")
 
 router = APIRouter(prefix=HERE, route_class=GuardedRoute, include_in_schema=False)
 
@@ -46,17 +47,20 @@ async def confirm(
     """Confirm an agent by the words that its workstation shows."""
     try:
         async with transaction(state.sessions) as session:
-            await confirm_agent(agent_id, filled(WordsIn, {"words": words}), caller, session)
+            given = filled(WordsIn, {"words": words})
+            done = await confirm_agent(agent_id, given, caller, session, state.settings)
     except NOT_DONE as error:
         again = shown_again(error, "", words=words, agent=agent_id)
         return await _agents(request, caller, state, Paging(), **again)
-    return go(request, HERE, N_("The workstation is confirmed."))
+    return go(request, HERE, confirmed(done))
 
 
 @router.post("/{agent_id}/revoke", name="revoke_any_agent_form")
-async def revoke(request: Request, agent_id: Id, caller: Keeper, session: Transaction) -> Response:
+async def revoke(
+    request: Request, agent_id: Id, caller: Keeper, session: Transaction, settings: AppSettings
+) -> Response:
     """End an agent."""
-    await revoke_agent(agent_id, caller, session)
+    await revoke_agent(agent_id, caller, session, settings)
     return go(request, HERE, N_("The workstation can do nothing any more."))
 
 
@@ -68,7 +72,7 @@ async def _agents(
     async with transaction(state.reads) as session:
         seen = await version_of(session, caller, "workstations")
         only: AgentState | None = next((one for one in STATES if one == wanted), None)
-        found = await show_agents(caller, session, paging, person, only)
+        found = await show_agents(caller, session, state.settings, paging, person, only)
         sees_people = person and grants(caller, Permission.SEE_PEOPLE)
         of = await show_person(person, caller, session) if sees_people else None
     return page(

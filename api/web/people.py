@@ -112,7 +112,7 @@ class Desk:
         async with transaction(state.reads) as session:
             person = await show_person(who, self.caller, session)
             cards = await show_cards(self.caller, session, SOME, WantedCards(holder=who))
-            agents = await show_agents(self.caller, session, SOME, who)
+            agents = await show_agents(self.caller, session, state.settings, SOME, who)
             sign_ins = await show_sign_ins_of(who, self.caller, session, state.settings)
             identity = await identity_of(session, who, state.settings.oidc_issuer or "")
         return page(

@@ -27,6 +27,7 @@ WORDS = {
     "Assigned": N_("Assigned"),
     "Issued": N_("Issued"),
     "Disabled": N_("Disabled"),
+    "compared": N_("Confirmed by its holder"),
     # Kinds of operation
     "update": N_("Card update"),
     "clear": N_("Revoke and clear"),

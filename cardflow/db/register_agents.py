@@ -75,11 +75,13 @@ async def forget_nonces(session: AsyncSession, agent_id: str, *, now: datetime) 
     await session.execute(delete(AgentNonce).where(col(AgentNonce.agent_id) == agent_id, old))
 
 
-async def touch(session: AsyncSession, agent: Agent, *, now: datetime) -> bool:
-    """Leave the agent as heard of now; False when it was, moments ago."""
-    if agent.seen_at is not None and now - agent.seen_at < TOUCH_EVERY:
+async def touch(session: AsyncSession, agent: Agent, *, now: datetime, version: str = "") -> bool:
+    """Leave the agent as heard of now, in this version; False when it was, moments ago."""
+    seen = agent.seen_at is not None and now - agent.seen_at < TOUCH_EVERY
+    if seen and version in ("", agent.version):
         return False
-    await session.execute(update(Agent).where(col(Agent.id) == agent.id).values(seen_at=now))
+    told = {"seen_at": now, "version": version or agent.version}
+    await session.execute(update(Agent).where(col(Agent.id) == agent.id).values(**told))
     return True
 
 

@@ -38,6 +38,7 @@ class Person(SQLModel, table=True):
     password_hash: str = Field(default="", max_length=200)
     must_change_password: bool = False
     active: bool = True
+    same_as: str | None = Field(default=None, max_length=36)  # whose second account this is
     created_at: datetime = instant()
 
 
@@ -281,11 +282,12 @@ class Agent(SQLModel, table=True):
     host: str = Field(default="", max_length=200)
     system: str = Field(default="", max_length=200)
     version: str = Field(default="", max_length=50)
-    state: str = Field(max_length=20)  # pending confirmed revoked
+    state: str = Field(max_length=20)  # pending compared confirmed revoked
     enrolled_at: datetime = instant()
     confirmed_at: datetime | None = instant(default=None, nullable=True)
     revoked_at: datetime | None = instant(default=None, nullable=True)
     seen_at: datetime | None = instant(default=None, nullable=True)
+    key_since: datetime | None = instant(default=None, nullable=True)
 
 
 class EnrolmentCode(SQLModel, table=True):
@@ -402,6 +404,7 @@ class Mail(SQLModel, table=True):
     certificate_sha256: str = Field(default="", index=True, max_length=64)  # that expires
     digest_id: str = Field(default="", max_length=36)  # which mail tells what was folded
     document_id: str = Field(default="", max_length=36)  # of the form that goes with it
+    agent_id: str = Field(default="", max_length=36)  # that was enrolled
     created_at: datetime = instant()
     sent_at: datetime | None = instant(default=None, nullable=True)
     __table_args__ = (Index("ix_mails_person", "person_id", "created_at", "id"),)

@@ -175,6 +175,8 @@ class Composer:
             "reason": facts.get("reason", ""),
             "expires": _said(facts.get("expires", ""), words.day, zone),
             "days": facts.get("days", ""),
+            "host": one_line(facts.get("host", "")),
+            "system": one_line(facts.get("system", "")),
             "tracked": bool(facts.get("tracked")),
             "contact": letter.contact,
             "link": f"{self.public_url}{letter.path}",

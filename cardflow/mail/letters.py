@@ -6,7 +6,9 @@ from datetime import datetime
 
 from cardflow.model import FormSignature, MailKind
 
-DIGEST = "digest"  # beside the kinds of ``MailKind``: it belongs to no policy
+# Beside the kinds of ``MailKind``: they belong to no policy.
+DIGEST = "digest"
+NEW_AGENT = "new_agent"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from temporalio.service import GrpcCompression, TLSConfig
 from cardflow.errors import Unavailable
 from cardflow.key_ring import KeyRing
 from cardflow.settings import Settings
-from cardflow.temporal.codec import EncryptingCodec
+from cardflow.temporal.codec import WaryCodec
+from cardflow.temporal.foreign import WaryPayloadConverter
 
 
 async def connect(settings: Settings, *, metrics: bool = False) -> Client:
@@ -50,7 +51,8 @@ def data_converter(ring: KeyRing) -> DataConverter:
     """Return the converter that every client and worker of Cardflow uses."""
     return dataclasses.replace(
         DataConverter.default,
-        payload_codec=EncryptingCodec(ring),
+        payload_codec=WaryCodec(ring),
+        payload_converter_class=WaryPayloadConverter,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )
 

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from temporalio.client import WorkflowHandle
 
 from cardflow import decisions, policy
 from cardflow.db.ca_record import subject_of
@@ -18,6 +20,7 @@ from cardflow.model import (
     Role,
     Stage,
     UpdateInput,
+    UpdateView,
     Verdict,
     new_id,
 )
@@ -27,7 +30,7 @@ from cardflow.x509 import subject_dn
 from tests import build
 from tests.db.rows import a_card, a_person, store
 from tests.waiting import until
-from workflows.card_update import CardUpdate, workflow_id
+from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 
 
 def ada():
@@ -47,7 +50,7 @@ class Installation:
         pem = settings.decision_certificate_file.read_bytes()
         self.signer = decisions.Signer(key, x509.load_pem_x509_certificate(pem))
 
-    def an_update(self, of: Policy) -> UpdateInput:
+    def an_update(self, of: Policy, token_serial: str = build.SERIAL) -> UpdateInput:
         """Return a signed update under the policy, with nothing on the card yet."""
         profiles = load_profiles()
         subjects = {name: subject_dn(subject_of(ada()), p) for name, p in profiles.items()}
@@ -57,7 +60,7 @@ class Installation:
             update_id=update_id,
             kind=Kind.UPDATE,
             card_id=new_id(),
-            token_serial=build.SERIAL,
+            token_serial=token_serial,
             token_label="Ada's card",
             holder_id=build.HOLDER,
             started_by=build.HOLDER,
@@ -80,18 +83,27 @@ class Installation:
     async def start(self, update: UpdateInput) -> None:
         """Register the people and the card, and start the workflow."""
         operator = a_person(build.OPERATOR, [Role.OPERATOR])
-        await store(self.sessions, ada(), operator, a_card(update))
+        await store(self.sessions, ada(), operator)
         self.update = update
-        self.handle = await self.client.start_workflow(
+        self.handle = await self.begin(update)
+
+    async def begin(self, update: UpdateInput) -> WorkflowHandle[Any, Stage]:
+        """Register the card, and start the workflow; the people are there."""
+        await store(self.sessions, a_card(update))
+        return await self.client.start_workflow(
             CardUpdate.run,
             update,
             id=workflow_id(update.card_id),
             task_queue=self.settings.temporal_task_queue,
         )
 
+    async def view(self) -> UpdateView:
+        """Return what the update says of itself."""
+        return await self.handle.query(CardUpdate.view)
+
     async def act(self, action: Action) -> None:
         """Send a signed action."""
-        await self.handle.execute_update(CardUpdate.act, self.signer.sign(action))
+        await self.handle.execute_update(ACT, self.signer.sign(action))
 
     async def visit(self) -> None:
         """Let the holder continue, and return when the visit is over."""
@@ -105,7 +117,7 @@ class Installation:
 
     async def decide(self, verdict: Verdict, reason: str = "") -> None:
         """Let the operator decide on the document under check."""
-        view = await self.handle.query(CardUpdate.view)
+        view = await self.view()
         lane = view.state.lanes[0].plan.lane
         await self.act(build.deciding(self.update, view, lane, verdict, reason=reason))
 
@@ -122,11 +134,11 @@ class Installation:
         await self.ca.decide(
             facts.request_id, build.OFFICER, verdict, reason, facts.digest, token=token
         )
-        await self.handle.signal(CardUpdate.ca_answered, lane.plan.lane)
+        await self.handle.signal(CA_ANSWERED, lane.plan.lane)
 
     async def until_stage(self, stage: Stage) -> None:
         """Return when the update stands at the stage."""
         await self._until(lambda view: view.stage is stage)
 
     async def _until(self, reached):
-        return await until(lambda: self.handle.query(CardUpdate.view), reached, what="the update")
+        return await until(self.view, reached, what="the update")

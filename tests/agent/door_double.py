@@ -24,6 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from cardflow import httpsig
+from cardflow.device_keys import DUE, NewDeviceKey, check_new_device_key
 from cardflow.enrolment import (
     EnrolmentAnswer,
     EnrolmentRequest,
@@ -35,6 +36,7 @@ from cardflow.enrolment import (
     request_proof,
 )
 from cardflow.errors import Refused
+from cardflow.job_keys import JobKeys, Succession, raw_hex, succession
 from cardflow.jobs import IssuedForm, JobResult, SignedForm, TokenReport
 from cardflow.wire import from_json, to_json
 
@@ -66,6 +68,9 @@ class DoorDouble:
     form_status: list[int] = field(default_factory=list)
     signed: list[SignedForm] = field(default_factory=list)
     heartbeats: int = 0
+    successions: list[Succession] = field(default_factory=list)
+    key_is_due: bool = False
+    lose_answers: int = 0  # so many changes of the device key are taken and not answered
     refusals: list[str] = field(default_factory=list)
 
     @property
@@ -77,6 +82,11 @@ class DoorDouble:
         return self.folder / "root.pem"
 
     # What tests do
+
+    def change_job_key(self) -> None:
+        """Sign jobs with another key from now on, which the old one has named."""
+        old, self.job_key = self.job_key, Ed25519PrivateKey.generate()
+        self.successions.append(succession(old, raw_hex(self.job_key), self.origin))
 
     def offer(self, job, **changes) -> None:
         """Put a signed job on the list; ``changes`` are made to its claims before signing."""
@@ -123,6 +133,8 @@ class DoorDouble:
         status, answer = await self._answered(scope, body)
         date = self.now().strftime("%a, %d %b %Y %H:%M:%S GMT").encode()
         headers = [(b"content-type", b"application/json"), (b"date", date)]
+        if self.key_is_due:
+            headers.append((DUE.encode(), b"due"))
         content = b"" if answer is None else json.dumps(answer).encode()
         headers.append((b"content-length", str(len(content)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -148,7 +160,7 @@ class DoorDouble:
             return 403, {"type": f"urn:cardflow:problem:{kind}", "detail": f"{self.standing}"}
         return await self._admitted(route, json.loads(body) if body else None)
 
-    async def _admitted(self, route, message):
+    async def _admitted(self, route, message):  # noqa: C901 (one case per route)
         match route:
             case "PUT /agent/v1/presence":
                 self.presence = from_json(tuple[TokenReport, ...], message["tokens"])
@@ -164,6 +176,16 @@ class DoorDouble:
             case "POST /agent/v1/heartbeats":
                 self.heartbeats += 1
                 return 200, {"cancelled": self.cancelled}
+            case "GET /agent/v1/job-keys":
+                return 200, to_json(JobKeys(tuple(self.successions)))
+            case "POST /agent/v1/device-key":
+                said = from_json(NewDeviceKey, message)
+                check_new_device_key(said, AGENT_ID)
+                self.device_key, self.key_is_due = said.public_key, False
+                if self.lose_answers:
+                    self.lose_answers -= 1
+                    return 503, None
+                return 200, {}
             case "GET /agent/v1/form":
                 return (200, to_json(self.form)) if self.form else (410, {"detail": "it is over"})
             case "POST /agent/v1/form":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cardflow.enrolment import fingerprint_words
 from cardflow.jobs import InspectJob, IssuedForm, JobKind, Outcome, in_pieces, whole
 from tests.agent.desk import ref_of
 from tests.agent.door_double import opened_door
@@ -331,3 +332,27 @@ async def test_a_form_that_is_not_given_is_not_asked_a_pin_for(desk, door, state
 
     assert (result.outcome, result.message) == (Outcome.DOCUMENT_REFUSED, "it is over")
     assert desk.person.was_asked() == asked
+
+
+async def test_an_agent_goes_on_when_both_its_keys_change_under_it(desk, door, state):
+    before = door.device_key
+    async with running(state):
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+        door.key_is_due = True
+        await until(lambda: door.device_key != before, what="a new device key")
+        first = door.job_key
+        door.change_job_key()
+        door.offer(inspect_job(desk))
+        done = await door.result()
+        door.job_key, changed = first, door.job_key
+        door.offer(inspect_job(desk))
+        late = await door.result()
+        door.job_key = changed
+        code, output = await agent("renew-key", "--state", state)
+        door.offer(inspect_job(desk))
+        again = await door.result()
+
+    assert done.outcome is again.outcome is Outcome.DONE
+    assert "not signed by the server" in late.message
+    assert code == 0, output
+    assert fingerprint_words(bytes.fromhex(door.device_key)) in output

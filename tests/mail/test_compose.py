@@ -13,6 +13,7 @@ from cardflow.db.letters import letter_of
 from cardflow.db.tables import Mail
 from cardflow.errors import Refused
 from cardflow.mail.compose import LANGUAGES, Composer
+from cardflow.mail.letters import NEW_AGENT
 from cardflow.model import (
     DocumentExchange,
     Event,
@@ -244,3 +245,18 @@ def test_a_form_is_asked_for_in_the_way_it_may_be_signed(language, words, kind, 
     update = build.an_update(build.a_policy(entry), opened_at=NOW)
     text = text_of(a_letter(kind, update=update, language=language))
     assert tuple(word in text.replace("\n", " ") for word in words) == told
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_a_new_workstation_is_named_to_its_holder_and_to_administrators(language):
+    facts = {"host": "desk-7\r\nBcc: eve@example.org", "system": "Debian 12"}
+    changes = {"language": language, "path": "/account", "facts": facts, "card": "", "contact": ""}
+    to_holder = a_letter(**changes)
+    to_admin = replace(to_holder, person_id="an admin", path="/agents")
+    mails = [COMPOSER.compose(replace(one, kind=NEW_AGENT)) for one in (to_holder, to_admin)]
+
+    texts = [mail.get_body(("plain",)).get_content() for mail in mails]
+    assert all("desk-7" in text and "Debian 12" in text for text in texts)
+    assert all(mail["Bcc"] is None for mail in mails)
+    assert texts[0] != texts[1]
+    assert "Ada Löwe" in texts[1]

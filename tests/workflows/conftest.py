@@ -39,7 +39,7 @@ from tests.build import AGENT, an_update, continuing, deciding, handing_in, sign
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from tests.waiting import until
 from workflows.afterwork import Afterwork, Delivery
-from workflows.card_update import CardUpdate, workflow_id
+from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 from workflows.runner import runner
 
 
@@ -103,7 +103,9 @@ class World:
 
     async def act(self, action: Action) -> Reply:
         """Send a signed action."""
-        return await self.handle.execute_update(CardUpdate.act, signer().sign(action), id=action.id)
+        return await self.handle.execute_update(
+            ACT, signer().sign(action), id=action.id, result_type=Reply
+        )
 
     async def refused(self, action: Action) -> str:
         """Send an action that must be refused; return why."""
@@ -112,7 +114,7 @@ class World:
     async def refused_token(self, token: str) -> str:
         """Send a token that must be refused; return why."""
         with pytest.raises(WorkflowUpdateFailedError) as caught:
-            await self.handle.execute_update(CardUpdate.act, token)
+            await self.handle.execute_update(ACT, token)
         assert isinstance(caught.value.cause, ApplicationError)
         assert caught.value.cause.type == "Refused"
         return caught.value.cause.message
@@ -142,7 +144,7 @@ class World:
     async def officer_says(self, verdict: str, lane: str = "logon") -> None:
         """Let the CA's officer say yes, or no with a reason, and nudge."""
         self.ca.verdicts[lane] = verdict
-        await self.handle.signal(CardUpdate.ca_answered, lane)
+        await self.handle.signal(CA_ANSWERED, lane)
 
     async def visit(self) -> UpdateView:
         """Let the holder continue, and return the view when the visit is over."""
@@ -181,11 +183,20 @@ class World:
 
 
 @pytest.fixture
+def agent() -> FakeAgent:
+    """Return who answers at the workstation of ``world``."""
+    return FakeAgent()
+
+
+@pytest.fixture
 async def world(
-    skipping_env: WorkflowEnvironment, recordings: Path | None, request: pytest.FixtureRequest
+    skipping_env: WorkflowEnvironment,
+    recordings: Path | None,
+    agent: FakeAgent,
+    request: pytest.FixtureRequest,
 ) -> AsyncIterator[World]:
     """A fresh world whose worker and agent poll queues of their own."""
-    async with _inhabited(World(skipping_env, f"cardflow-{new_id()}")) as inhabited:
+    async with _inhabited(World(skipping_env, f"cardflow-{new_id()}", agent=agent)) as inhabited:
         yield inhabited
         await inhabited.record(recordings, request.node.name)
 

@@ -13,6 +13,7 @@ from cardflow.model import (
     LaneStage,
     Means,
     Mode,
+    Reply,
     Role,
     Stage,
     Verdict,
@@ -30,7 +31,7 @@ from tests.build import (
     signer,
 )
 from tests.workflows.conftest import World
-from workflows.card_update import CardUpdate
+from workflows.card_update import ACT
 
 CERTIFICATE = DocumentKind.CERTIFICATE_FORM
 F = Mode.CERTIFICATE_FORM
@@ -79,7 +80,7 @@ async def test_a_hand_made_signal_changes_nothing_and_is_put_on_record(world: Wo
 async def test_a_signed_signal_counts_like_an_update(world: World) -> None:
     await checking(world)
     decision = deciding(world.update, await world.view(), "logon", Verdict.APPROVE)
-    await world.handle.signal(CardUpdate.act_by_signal, signer().sign(decision))
+    await world.handle.signal(ACT, signer().sign(decision))
     assert (await world.until_lane("logon", LaneStage.READY)).stage is Stage.READY
 
 
@@ -89,7 +90,7 @@ async def test_the_same_action_counts_once(world: World) -> None:
     token = signer().sign(decision)
     first = await world.act(decision)
     for again in ("a", "b"):
-        reply = await world.handle.execute_update(CardUpdate.act, token, id=again)
+        reply = await world.handle.execute_update(ACT, token, id=again, result_type=Reply)
         assert (reply.message, reply.action_id) == (first.message, decision.id)
     assert len(world.records.of(EventKind.DOCUMENT_APPROVED)) == 1
 
@@ -190,7 +191,7 @@ async def test_a_long_life_continues_as_new_and_forgets_nothing(
     first_run = world.handle.first_execution_run_id
     await world.until_new_run(first_run)
 
-    reply = await world.handle.execute_update(CardUpdate.act, signer().sign(decision))
+    reply = await world.handle.execute_update(ACT, signer().sign(decision), result_type=Reply)
     assert "rejected" in reply.message
     await world.decide(Verdict.APPROVE)
     await world.act(continuing(world.update))

@@ -27,7 +27,7 @@ from tests.waiting import PATIENCE, until
 from tests.workflows.conftest import World
 from workflows.afterwork import Afterwork, Delivery
 from workflows.at_the_ca import order_for
-from workflows.card_update import CardUpdate
+from workflows.card_update import CA_ANSWERED
 
 R, F = Mode.REQUEST_FORM, Mode.CERTIFICATE_FORM
 LIMIT = 150  # events; more than either update has without nudges
@@ -46,7 +46,7 @@ async def until_long(world: World) -> None:
     """Nudge until the run wants to end, which it cannot while something is under way."""
 
     async def length() -> int:
-        await world.handle.signal(CardUpdate.ca_answered, "logon")
+        await world.handle.signal(CA_ANSWERED, "logon")
         return len((await world.handle.fetch_history()).events)
 
     await until(length, lambda events: events > LIMIT + 10, what="a long run")

@@ -1,12 +1,15 @@
 """Making a workstation known, confirming it by six words, and ending it."""
 
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
-from cardflow.db.tables import AuditEntry, EnrolmentCode
+from cardflow.db.letters import letters
+from cardflow.db.tables import AuditEntry, EnrolmentCode, Mail
 from cardflow.decisions import utc_now
 from cardflow.enrolment import (
     EnrolmentAnswer,
@@ -20,6 +23,17 @@ from cardflow.model import Role
 from cardflow.sql import transaction
 
 pytestmark = pytest.mark.temporal
+
+
+@contextmanager
+def under(app, **changed):
+    """Let the people's door run under other settings meanwhile."""
+    state = app.state.cardflow
+    app.state.cardflow = replace(state, settings=state.settings.model_copy(update=changed))
+    try:
+        yield
+    finally:
+        app.state.cardflow = state
 
 
 async def code_of(person) -> str:
@@ -172,3 +186,79 @@ async def test_an_administrator_makes_a_code_for_somebody_and_ends_their_agent(
     async with transaction(app.state.cardflow.reads) as session:
         kinds = list(await session.scalars(select(AuditEntry.kind).order_by(AuditEntry.number)))
     assert kinds[-3:] == ["agent_code_made", "agent_enrolled", "agent_revoked"]
+
+
+async def words_of(person, agent_id) -> str:
+    agents = (await person.get("/api/v1/agents")).json()["items"]
+    return next(agent["words"] for agent in agents if agent["id"] == agent_id)
+
+
+async def test_a_new_workstation_is_mailed_to_its_holder_and_every_administrator(
+    app, holder, enter, let_in
+):
+    admins = {(await let_in(name, Role.ADMIN)).headers["X-Person"] for name in ("ada", "ann")}
+    await let_in("otto", Role.OPERATOR)
+    code, workstation = await code_of(holder), enter()
+
+    await workstation.enrol(code)
+    agent_id, workstation.agent_id = workstation.agent_id, ""
+    await workstation.enrol(code)  # its answer was lost: the same workstation
+
+    async with transaction(app.state.cardflow.reads) as session:
+        rows = list(await session.scalars(select(Mail).where(Mail.agent_id == agent_id)))
+        sent = await letters(session, [row.id for row in rows])
+    told = [row.person_id for row in rows]
+    assert {holder.headers["X-Person"], *admins} <= set(told)
+    assert len(told) == len(set(told))
+    assert {(row.kind, row.update_id) for row in rows} == {("new_agent", "")}
+    assert {letter.path for letter in sent} == {"/account", "/agents"}
+    assert {letter.facts["host"] for letter in sent} == {"desk-7"}
+
+
+async def test_where_administrators_confirm_too_the_holder_comes_first(app, holder, enter, let_in):
+    admin, workstation = await let_in("ada", Role.ADMIN), enter()
+    await workstation.enrol(await code_of(holder))
+    path = f"/api/v1/agents/{workstation.agent_id}/confirm"
+    words = {"words": await words_of(holder, workstation.agent_id)}
+
+    with under(app, agent_confirmation="holder and admin"):
+        early = await admin.post(path, json=words)
+        first = await holder.post(path, json=words)
+        alone = await workstation.poll(wait=2)
+        again = await holder.post(path, json=words)
+        wrong = await admin.post(path, json={"words": "acorn"})
+        second = await admin.post(path, json=words)
+
+    assert early.status_code == 409
+    assert "its holder compares the words first" in early.json()["errors"][0]["reason"]
+    assert [first.json()["state"], again.json()["state"]] == ["compared", "compared"]
+    assert alone.json()["type"] == "urn:cardflow:problem:agent-not-confirmed"
+    assert (wrong.status_code, second.json()["state"]) == (422, "confirmed")
+    assert (await workstation.report()).status_code == 204
+
+
+async def test_an_administrator_is_no_second_person_for_their_own_workstation(app, enter, let_in):
+    admin, workstation = await let_in("ada", Role.ADMIN, Role.HOLDER), enter()
+    await workstation.enrol(await code_of(admin))
+    path = f"/api/v1/agents/{workstation.agent_id}/confirm"
+    words = {"words": await words_of(admin, workstation.agent_id)}
+
+    with under(app, agent_confirmation="holder and admin"):
+        answers = [await admin.post(path, json=words) for _ in range(2)]
+
+    assert [answer.json()["state"] for answer in answers] == ["compared", "compared"]
+
+
+async def test_the_version_that_an_agent_has_now_is_shown_and_so_is_that_it_is_too_old(
+    app, holder, enrol
+):
+    workstation = await enrol(holder)
+    workstation.client.headers["User-Agent"] = "cardflow-agent/0.3.1"
+    await workstation.report()
+
+    (new,) = (await holder.get("/api/v1/agents")).json()["items"]
+    with under(app, agent_oldest_version="0.4"):
+        (old,) = (await holder.get("/api/v1/agents")).json()["items"]
+
+    assert (new["version"], new["too_old"]) == ("0.3.1", False)
+    assert (old["version"], old["too_old"]) == ("0.3.1", True)

@@ -6,9 +6,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from api.agent_caller import check_version
+from api.problems import Problem
 from cardflow.db.tables import AgentNonce, Card, Presence
 from cardflow.decisions import utc_now
 from cardflow.model import CardState, Role, new_id
+from cardflow.settings import Settings
 from cardflow.sql import transaction
 from tests.api.workstation import SoftCard
 
@@ -96,6 +99,21 @@ async def test_an_old_agent_is_told_to_update(holder, enrol):
 
     assert answer.status_code == 426
     assert answer.headers["upgrade"] == "cardflow-agent/0.1"
+    told = answer.json()["detail"]
+    assert "it has version 0.0.1, 0.1 is the oldest" in told
+    assert "from whoever looks after this workstation" in told
+
+
+@pytest.mark.parametrize("version", ["0.0.1", "0", "latest", "x0.2", "-1.5", ""])
+def test_a_version_that_is_old_or_cannot_be_read_is_too_old(version):
+    settings = Settings(agent_download_url="https://example.org/agent")
+    with pytest.raises(Problem, match=r"get it https://example\.org/agent"):
+        check_version(settings, version)
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.1.0", "0.10.3", "1.0"])
+def test_a_version_that_is_new_enough_is_taken(version):
+    check_version(Settings(), version)
 
 
 async def test_too_large_a_body_is_refused(holder, enrol):

@@ -1,0 +1,68 @@
+"""Payloads that Cardflow did not encrypt: kept recognisable, and never taken for ours.
+
+Encryption is also what tells our payloads from an operator's of Temporal: without the codec's key
+nobody can start an activity, answer one, or begin a workflow in our name. Only messages (signals,
+updates) are read in plain too: they are believed for the signature that they carry.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.common import RawValue
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DefaultPayloadConverter,
+    EncodingPayloadConverter,
+    PayloadConverter,
+)
+
+from cardflow.errors import Refused
+
+FOREIGN = "binary/cardflow-foreign"
+
+
+def marked_foreign(payload: Payload, why: str) -> Payload:
+    """Return a payload that holds another, and why that one is not to be believed."""
+    metadata = {"encoding": FOREIGN.encode(), "why": why.encode()}
+    return Payload(metadata=metadata, data=payload.SerializeToString())
+
+
+def text_in(said: Sequence[RawValue]) -> str | None:
+    """Return the one text that a message says, whoever encrypted it; None when it says no such."""
+    if len(said) != 1:
+        return None
+    payload = said[0].payload
+    if payload.metadata.get("encoding") == FOREIGN.encode():
+        payload = Payload.FromString(payload.data)
+    try:
+        text: object = PayloadConverter.default.from_payload(payload)
+    except Exception:  # whatever an unknown encoding or broken JSON makes of it
+        return None
+    return text if isinstance(text, str) else None
+
+
+class ForeignPayload(EncodingPayloadConverter):
+    """Makes nothing of a foreign payload but the reason."""
+
+    @property
+    def encoding(self) -> str:
+        """The mark."""
+        return FOREIGN
+
+    def to_payload(self, value: Any) -> Payload | None:
+        """Nothing of ours is foreign."""
+        return None
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        """Refuse it."""
+        raise Refused(payload.metadata["why"].decode())
+
+
+class WaryPayloadConverter(CompositePayloadConverter):
+    """Temporal's own conversions, and the refusal of what is foreign."""
+
+    def __init__(self) -> None:
+        """Add to what is usual."""
+        usual = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*usual, ForeignPayload())

@@ -1,0 +1,126 @@
+"""A workstation's keys change: whatever is lost on the way, it can speak to its server after."""
+
+import asyncio
+import stat
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.door import Door
+from agent.keys import Keys
+from agent.settings import Enrolment, StateDir
+from cardflow.errors import Refused, Unavailable
+from cardflow.job_keys import raw_hex, succession
+from tests.agent.door_double import AGENT_ID, opened_door
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with opened_door(tmp_path / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def state(server, tmp_path):
+    state = StateDir(tmp_path / "state")
+    server.device_key = raw_hex(state.device_key())
+    state.keep(Enrolment(server.origin, AGENT_ID, server.origin, raw_hex(server.job_key)))
+    return state
+
+
+@pytest.fixture
+async def door(server, state):
+    key = state.device_key()
+    async with Door(server.origin, server.root_file, key, AGENT_ID) as door:
+        yield door
+
+
+@pytest.fixture
+def keys(state, door):
+    return Keys(state, door, state.enrolment())
+
+
+async def is_known(door) -> bool:
+    return (await door.send("PUT", "/agent/v1/presence", {"tokens": []})).ok
+
+
+async def test_a_renewed_key_is_the_only_one_left(server, state, door, keys):
+    old = raw_hex(state.device_key())
+    await keys.renew()
+
+    new = raw_hex(state.device_key())
+    assert server.device_key == new != old
+    assert not state.next_key_file.exists()
+    assert stat.S_IMODE(state.key_file.stat().st_mode) == 0o600
+    assert await is_known(door)
+
+
+async def test_a_change_whose_answer_was_lost_is_completed(server, state, door, keys):
+    server.lose_answers = 1
+    with pytest.raises(Unavailable):
+        await keys.renew()
+    assert server.device_key == raw_hex(state.next_device_key())
+
+    await keys.finish_renewal()  # as at the next start
+
+    assert server.device_key == raw_hex(state.device_key())
+    assert await is_known(door)
+
+
+async def test_a_change_that_never_reached_the_server_is_completed(server, state, door, keys):
+    state.next_device_key()
+
+    await keys.finish_renewal()
+
+    assert server.device_key == raw_hex(state.device_key())
+    assert await is_known(door)
+
+
+async def test_a_key_that_is_due_is_renewed_once_for_all_who_notice(server, state, door, keys):
+    server.key_is_due = True
+    await is_known(door)
+    assert door.key_is_due
+
+    assert await asyncio.gather(*(keys.try_to_renew() for _ in range(3))) == [True] * 3
+
+    assert server.device_key == raw_hex(state.device_key())
+    assert not door.key_is_due
+    assert not state.next_key_file.exists()
+
+
+async def test_a_server_that_knows_neither_key_keeps_the_old_one_in_use(server, state, door, keys):
+    known, server.device_key = server.device_key, raw_hex(Ed25519PrivateKey.generate())
+    with pytest.raises(Refused, match="took no new device key"):
+        await keys.renew()
+    assert not await keys.try_to_renew()
+
+    server.device_key = known
+    assert await is_known(door)
+
+
+async def test_an_agent_that_runs_takes_up_what_another_process_renewed(server, state, door, keys):
+    async with Door(server.origin, server.root_file, state.device_key(), AGENT_ID) as other:
+        await Keys(state, other, state.enrolment()).renew()
+    assert not await is_known(door)
+
+    assert keys.changed_on_disk()
+    assert await is_known(door)
+    assert not keys.changed_on_disk()
+
+
+async def test_the_pinned_key_is_followed_where_it_leads_and_that_is_kept(server, state, keys):
+    server.change_job_key()
+    server.change_job_key()
+
+    assert await keys.follow_job_key()
+
+    assert state.enrolment().job_key == keys.enrolment.job_key == raw_hex(server.job_key)
+    assert not await keys.follow_job_key()
+
+
+async def test_a_job_key_that_the_pinned_one_did_not_name_is_not_followed(server, state, keys):
+    pinned, eves = keys.enrolment.job_key, Ed25519PrivateKey.generate()
+    server.successions = [succession(eves, raw_hex(eves), server.origin)]
+
+    assert not await keys.follow_job_key()
+    assert state.enrolment().job_key == pinned
