@@ -43,6 +43,8 @@ check: setup ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m mypy .
 	.venv/bin/lint-imports
 	.venv/bin/codespell
+	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive .
+	$(PYTHON) -m scripts.forbidden
 
 fmt: setup ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .
