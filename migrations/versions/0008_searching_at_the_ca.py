@@ -60,7 +60,7 @@ def upgrade() -> None:
 def _fill() -> None:
     for column in ("profile", "person_id"):
         op.execute(
-            f"UPDATE ca_certificates SET {column} = (SELECT {column} FROM ca_requests "  # noqa: S608 # nosec B608 two words of ours
+            f"UPDATE ca_certificates SET {column} = (SELECT {column} FROM ca_requests "  # noqa: S608 two words of ours
             "WHERE ca_requests.request_id = ca_certificates.request_id) "
             "WHERE request_id IS NOT NULL"
         )
