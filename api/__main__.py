@@ -21,6 +21,8 @@ from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.temporal.ending import run_and_exit
 
 GRACE_SECONDS = 5
+# RFC 9325 4.2: of TLS 1.2, authenticated encryption with forward secrecy; TLS 1.3 has nothing else.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 log = logging.getLogger("api")
 
@@ -70,6 +72,7 @@ def _doors(settings: Settings, state: State) -> list[Door]:
         proxy_headers=False,
         ssl_certfile=str(settings.door_certificate_file),
         ssl_keyfile=str(settings.door_key_file),
+        ssl_ciphers=CIPHERS,
     )
     return [Door(people), Door(agents)]
 

@@ -48,6 +48,7 @@ async def admitted(request: Request, state: State) -> AsyncIterator[Call]:
     async with transaction(state.sessions) as session:
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
+        request.state.agent = agent
         _check_standing(agent)
         check_version(request.headers.get("user-agent", ""), agent.version)
         if not await spend_nonce(session, agent.id, verified.nonce, now=now):

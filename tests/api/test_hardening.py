@@ -1,0 +1,213 @@
+"""What ASVS 5.0 asks of every web application, where no other test sees to it."""
+
+import logging
+import re
+
+import httpx2
+import pytest
+from fastapi.dependencies.models import Dependant
+
+from api import __main__ as process
+from api.app import create_agent_app, create_app
+from api.routing import transaction
+from api.web.entrance import local
+from cardflow.model import Role
+from cardflow.settings import Settings
+from tests.api.conftest import ORIGIN, PASSWORD, client_of
+from tests.api.test_routes import AGENTS, PEOPLE, routes_of
+
+BROWSER = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def secure(settings: Settings) -> Settings:
+    return settings.model_copy(update={"public_url": "https://cards.example.org"})
+
+
+async def test_every_cookie_is_bound_to_our_host_and_to_https(settings, register):
+    await register("holly")
+    app = create_app(secure(settings))
+    given = {"login": "holly", "password": PASSWORD}
+    async with app.router.lifespan_context(app), client_of(app, headers=BROWSER) as client:
+        signed_in = await client.post("/sign-in", data=given)
+        cookie = signed_in.headers["set-cookie"].partition(";")[0]
+        client.cookies.clear()
+        signed_out = await client.post("/sign-out", headers={"Cookie": cookie})
+
+    cookies = [
+        *signed_in.headers.get_list("set-cookie"),
+        *signed_out.headers.get_list("set-cookie"),
+    ]
+    assert {line.partition("=")[0] for line in cookies} == {
+        "__Host-cardflow",
+        "__Host-cardflow-notice",
+    }
+    for line in cookies:
+        assert "Secure" in line
+        assert "Path=/" in line
+        assert "SameSite=lax" in line
+        assert "Domain" not in line
+        assert "HttpOnly" in line or "Max-Age=0" in line
+
+
+async def test_what_a_browser_keeps_of_us_goes_with_the_sign_in(sign_in):
+    holly = await sign_in("holly")
+
+    answer = await holly.delete("/api/v1/session")
+
+    assert answer.headers["clear-site-data"] == '"cache", "storage"'
+
+
+async def test_whoever_is_turned_away_is_logged_with_what_they_wanted(sign_in, caplog):
+    holly = await sign_in("holly")
+    with caplog.at_level(logging.WARNING, "api.observing"):
+        await holly.post("/api/v1/people?name=Mallory", json={})
+        await holly.get("/api/v1/me", headers={"Authorization": "Bearer cfs_wrong"})
+
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("POST /api/v1/people -> 403")
+    assert f"by {holly.headers['x-person']} from 127.0.0.1" in first
+    assert second.startswith("GET /api/v1/me -> 401")
+    assert "by nobody from 127.0.0.1" in second
+    assert "Mallory" not in first
+    assert "cfs_" not in second
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+async def test_only_the_methods_that_are_needed_are_answered(anonymous, method):
+    answer = await anonymous.request(method, "/api/v1/people")
+
+    assert answer.status_code == 405
+
+
+@pytest.mark.parametrize("folder", ["/static/", "/static/vendor/", "/static/own", "/docs/../"])
+async def test_no_folder_is_listed(anonymous, folder):
+    answer = await anonymous.get(folder, follow_redirects=False)
+
+    assert answer.status_code in (303, 401, 404)
+    assert "cardflow.js" not in answer.text
+
+
+async def test_every_text_says_its_character_set(anonymous):
+    seen = []
+    for path in (
+        "/sign-in",
+        "/docs/",
+        "/static/own/cardflow.js",
+        "/static/own/cardflow.css",
+        "/nowhere",
+    ):
+        answer = await anonymous.get(path, headers=BROWSER)
+        seen.append(answer.headers["content-type"])
+
+    assert all(kind.startswith("text/") and "charset=utf-8" in kind for kind in seen), seen
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "x"],
+)
+def test_nobody_is_sent_to_another_host(elsewhere):
+    assert local(elsewhere) == "/"
+    assert local("/cards?view=all") == "/cards?view=all"
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/account/password"])
+async def test_passwords_are_hidden_and_may_come_from_a_manager(sign_in, anonymous, path):
+    client = anonymous if path == "/sign-in" else await sign_in("holly")
+    page = (await client.get(path, headers=BROWSER)).text
+
+    fields = re.findall(r"<input[^>]*password[^>]*>", page)
+    assert fields
+    for field in fields:
+        assert 'type="password"' in field
+        assert re.search(r'autocomplete="(current|new)-password"', field)
+        assert "onpaste" not in field
+
+
+@pytest.mark.parametrize("path", ["/account", "/cards", "/account/password"])
+async def test_every_page_of_somebody_signed_in_offers_to_sign_out(sign_in, path):
+    holly = await sign_in("holly", Role.HOLDER)
+
+    page = (await holly.get(path, headers=BROWSER)).text
+
+    assert 'action="/sign-out"' in page
+
+
+async def test_no_other_site_is_let_read_an_answer(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    foreign = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+
+    answers = [
+        await ada.get("/api/v1/people", headers=foreign),
+        await ada.request("OPTIONS", "/api/v1/people", headers=foreign),
+    ]
+
+    assert [name for a in answers for name in a.headers if name.startswith("access-control")] == []
+    assert answers[1].status_code == 405
+
+
+def writes(dependant: Dependant) -> bool:
+    return dependant.call is transaction or any(writes(inner) for inner in dependant.dependencies)
+
+
+@pytest.mark.parametrize("app", [PEOPLE, AGENTS], ids=["people", "agents"])
+def test_what_a_link_can_ask_for_changes_nothing(app):
+    looking = [route for route in routes_of(app) if route.methods <= SAFE]
+
+    assert [route.path for route in looking if writes(route.dependant)] == []
+    assert any(writes(route.dependant) for route in routes_of(PEOPLE))
+
+
+async def test_a_value_counts_only_where_it_belongs(sign_in):
+    ada = await sign_in("ada", Role.ADMIN)
+    ada.cookies.set("limit", "1")
+
+    by_cookie = await ada.get("/api/v1/people", headers={"limit": "1"})
+    by_query = await ada.post("/api/v1/people?login=x&name=X", json={})
+    twice = await ada.get("/api/v1/people?limit=100000&limit=1000000")
+
+    assert by_cookie.json()["items"]
+    assert by_query.status_code == 422
+    assert twice.status_code == 422
+
+
+def test_the_agent_door_takes_forward_secrecy_and_nothing_older_than_tls_1_2(settings):
+    options = {
+        "ssl_certfile": settings.door_certificate_file,
+        "ssl_keyfile": settings.door_key_file,
+    }
+    config = process._config(create_agent_app(settings), ssl_ciphers=process.CIPHERS, **options)
+    config.load()
+
+    ciphers = config.ssl.get_ciphers()
+    assert config.ssl.minimum_version.name in ("TLSv1_2", "TLSv1_3")
+    assert len(ciphers) >= 4
+    for cipher in ciphers:
+        assert cipher["aead"]
+        assert cipher["protocol"] == "TLSv1.3" or cipher["name"].startswith("ECDHE-")
+
+
+@pytest.mark.parametrize(
+    ("proxies", "sender", "seen"),
+    [
+        ("", "203.0.113.9", "203.0.113.9"),
+        ("172.30.70.10", "172.30.70.10", "198.51.100.7"),
+        ("172.30.70.10", "203.0.113.9", "203.0.113.9"),
+    ],
+)
+async def test_an_address_is_believed_from_our_proxy_alone(
+    *, settings, app, caplog, proxies, sender, seen
+):
+    settings = settings.model_copy(update={"proxy_addresses": proxies})
+    config = process._doors(settings, app.state.cardflow)[0].config
+    config.load()
+    transport = httpx2.ASGITransport(app=config.loaded_app, client=(sender, 40000))
+    async with (
+        config.app.router.lifespan_context(config.app),
+        httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client,
+    ):
+        with caplog.at_level(logging.WARNING, "api.observing"):
+            await client.get("/api/v1/me", headers={"X-Forwarded-For": "198.51.100.7"})
+
+    assert f"from {seen}" in caplog.records[-1].getMessage()
