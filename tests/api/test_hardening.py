@@ -1,7 +1,10 @@
 """What ASVS 5.0 asks of every web application, where no other test sees to it."""
 
+import asyncio
 import logging
 import re
+import socket
+from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
@@ -186,6 +189,64 @@ def test_the_agent_door_takes_forward_secrecy_and_nothing_older_than_tls_1_2(set
     for cipher in ciphers:
         assert cipher["aead"]
         assert cipher["protocol"] == "TLSv1.3" or cipher["name"].startswith("ECDHE-")
+
+
+@pytest.fixture
+async def heard(app) -> AsyncIterator[tuple[int, list[str]]]:
+    """Yield the port of a door as it is served, and every path that reached the application."""
+    paths: list[str] = []
+
+    async def listening(scope, receive, send):
+        if scope["type"] == "http":
+            paths.append(scope["path"])
+            await app(scope, receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        door = process.Door(process._config(listening))
+        door.config.lifespan = "off"
+        serving = asyncio.create_task(door.serve([server]))
+        yield server.getsockname()[1], paths
+        door.should_exit = True
+        await serving
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+NO_LENGTH = {
+    "two content lengths": b"Content-Length: 0\r\nContent-Length: 38\r\n\r\n",
+    "a hidden chunked": b"Content-Length: 38\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "a space before the colon": b"Transfer-Encoding : chunked\r\nContent-Length: 38\r\n\r\n",
+    "a length with a sign": b"Content-Length: +38\r\n\r\n",
+}
+# RFC 9112 6.3: with both, the transfer encoding alone counts; its end is the request's end.
+BOTH = b"Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+
+
+async def answered(port: int, headers: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"DELETE /sign-in HTTP/1.1\r\nHost: localhost\r\n" + headers + SMUGGLED)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("headers", NO_LENGTH.values(), ids=NO_LENGTH)
+async def test_no_second_request_hides_in_the_body_of_a_first(heard, headers):
+    port, paths = heard
+
+    answer = await answered(port, headers)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert paths == []
+
+
+async def test_where_both_lengths_are_given_the_transfer_encoding_counts(heard):
+    port, paths = heard
+
+    await answered(port, BOTH)
+
+    assert paths == ["/sign-in", "/healthz"]
 
 
 @pytest.mark.parametrize(
