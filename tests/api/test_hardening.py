@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
 
 from api import __main__ as process
 from api.app import create_agent_app, create_app
 from api.routing import transaction
+from api.shapes import In
 from api.web.entrance import local
+from cardflow.db.tables import Person
 from cardflow.model import Role
 from cardflow.settings import Settings
 from tests.api.conftest import ORIGIN, PASSWORD, client_of
@@ -51,6 +54,31 @@ async def test_every_cookie_is_bound_to_our_host_and_to_https(settings, register
         assert "SameSite=lax" in line
         assert "Domain" not in line
         assert "HttpOnly" in line or "Max-Age=0" in line
+
+
+async def test_where_people_come_from_is_told_to_nobody_else(anonymous):
+    for path in ("/sign-in", "/static/own/cardflow.js", "/api/v1/me"):
+        answer = await anonymous.get(path)
+
+        assert answer.headers["referrer-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("app", [PEOPLE, AGENTS], ids=["people", "agents"])
+def test_no_address_takes_a_secret(app):
+    dependants = [route.dependant for route in routes_of(app)]
+    names = {p.name for d in dependants for p in (*d.path_params, *d.query_params)}
+
+    assert "token_id" in names or app is AGENTS
+    assert {
+        n for n in names if re.search(r"(^|_)(password|token|secret|pin|passphrase)$", n)
+    } == set()
+
+
+def test_nothing_is_kept_that_would_let_somebody_in_without_a_factor():
+    kept = set(Person.model_fields)
+
+    assert "password_hash" in kept
+    assert {name for name in kept if re.search("hint|question|answer|recovery", name)} == set()
 
 
 async def test_what_a_browser_keeps_of_us_goes_with_the_sign_in(sign_in):
@@ -160,6 +188,20 @@ def test_what_a_link_can_ask_for_changes_nothing(app):
 
     assert [route.path for route in looking if writes(route.dependant)] == []
     assert any(writes(route.dependant) for route in routes_of(PEOPLE))
+
+
+def test_every_body_is_a_closed_shape():
+    bodies = {
+        field.field_info.annotation
+        for route in routes_of(PEOPLE)
+        for field in route.dependant.body_params
+        if isinstance(field.field_info.annotation, type)
+        and issubclass(field.field_info.annotation, BaseModel)
+    }
+
+    assert len(bodies) > 10
+    assert [shape for shape in bodies if not issubclass(shape, In)] == []
+    assert [shape for shape in bodies if shape.model_config.get("extra") != "forbid"] == []
 
 
 async def test_a_value_counts_only_where_it_belongs(sign_in):

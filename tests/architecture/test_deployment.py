@@ -108,3 +108,13 @@ def test_the_doors_have_hostnames_of_their_own() -> None:
     hosts = re.findall(r"^CARDFLOW_(?:PUBLIC|DOOR)_URL=https://([^:\n]+)", example, re.MULTILINE)
 
     assert len(set(hosts)) == 2
+
+
+def test_the_proxy_bounds_how_often_and_how_slowly_one_address_may_ask() -> None:
+    pages = NGINX[NGINX.index("listen 443") :]
+
+    assert re.search(r"limit_req_zone \$binary_remote_addr zone=people:\w+ rate=\d+r/s;", NGINX)
+    assert re.search(r"limit_req zone=people burst=\d+ nodelay;", pages)
+    assert re.search(r"limit_conn connections \d+;", pages)
+    assert NGINX.count("_status 429;") == 2
+    assert NGINX.count("client_body_timeout") == 1
