@@ -205,7 +205,7 @@ RULES = (
          _pattern_from_data),
     Rule("markup-from-data", "only a text of ours is markup", _markup),
     Rule("weak-hash", "MD5 and SHA-1 have known collisions",
-         lambda node: isinstance(node, ast.Attribute) and node.attr in WEAK_HASHES),
+         lambda node: _name(node) in WEAK_HASHES),
     Rule("weak-cipher", "encryption is AES-GCM: nothing is read that was changed",
          lambda node: isinstance(node, ast.Attribute) and node.attr in WEAK_CIPHERS),
     Rule("redirects", "whoever answers must not choose whom we ask next",

@@ -40,6 +40,7 @@ PLANTED = [
     ("markup-from-data", "Markup(name)", "Markup('<b>{}</b>').format(name)"),
     ("weak-hash", "hashlib.md5(data)", "hashlib.sha256(data)"),
     ("weak-hash", "signed(hashes.SHA1())", "signed(hashes.SHA256())"),
+    ("weak-hash", "TOTP(secret, 6, SHA1(), 30)", "TOTP(secret, 6, SHA256(), 30)"),
     ("weak-cipher", "Cipher(AES(key), modes.CBC(iv))", "AESGCM(key).encrypt(nonce, data, None)"),
     ("redirects", "Client(follow_redirects=True)", "Client(follow_redirects=False)"),
     ("xml", "from lxml import etree", "import json"),
