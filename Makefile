@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all check fmt bench histories screenshots
+.PHONY: help setup setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all check sbom audit fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,6 +49,15 @@ check: setup ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m mypy .
 	.venv/bin/lint-imports
 	.venv/bin/codespell
+	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive .
+	$(PYTHON) -m scripts.forbidden
+	$(PYTHON) -m scripts.claims
+
+sbom: setup ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
+	@$(PYTHON) -m scripts.sbom
+
+audit: setup ## Compare requirements.lock with known weaknesses (needs a network)
+	@$(PYTHON) -m pip_audit --requirement requirements.lock --require-hashes --disable-pip
 
 fmt: setup ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .

@@ -23,6 +23,8 @@ from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.temporal.ending import run_and_exit
 
 GRACE_SECONDS = 5
+# RFC 9325 4.2: of TLS 1.2, authenticated encryption with forward secrecy; TLS 1.3 has nothing else.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 log = logging.getLogger("api")
 
@@ -71,6 +73,7 @@ async def _doors(settings: Settings, state: State) -> list[Door]:
                 create_agent_app(settings, shared),
                 ssl_certfile=str(settings.door_certificate_file),
                 ssl_keyfile=str(settings.door_key_file),
+                ssl_ciphers=CIPHERS,
             )
         ),
     ]

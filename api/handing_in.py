@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import update as change
@@ -37,6 +38,11 @@ from cardflow.sql import transaction
 
 ARRIVING = "arriving"  # stored, and not yet accepted by the update
 RECORD = "text/plain; charset=utf-8"
+ENDINGS = {
+    "application/pdf": (".pdf",),
+    "image/png": (".png",),
+    "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+}
 RECORDED = {"media_type": RECORD, "notes": ["recorded without a file"]}
 
 
@@ -151,7 +157,19 @@ async def _inspected(
         )
     except Refused as refusal:
         raise _not_taken(refusal.objections) from refusal
+    if found_against := name_objections(arrival.file_name, found.media_type):
+        raise _not_taken(found_against)
     return await with_signer(state, found, looked.row.holder_id)
+
+
+def name_objections(name: str, media_type: str) -> list[str]:
+    """Return what is against a file's name: an ending, if there is one, says what the file is."""
+    ending = PurePath(name).suffix.lower()
+    expected = ENDINGS[media_type]
+    if not ending or ending in expected:
+        return []
+    holds = expected[0].removeprefix(".").upper()
+    return [f"the file is called {ending} and holds a {holds}; name it {expected[0]}"]
 
 
 async def _printings(state: State, looked: Looked, lane: Lane) -> list[bytes]:

@@ -84,6 +84,13 @@ CHECKS = (
         "a file is missing or no certificate; correct the setting that names it",
     ),
     Check(
+        "own_address",
+        "Our own address",
+        "It is where people's browsers find the pages.",
+        health_looks.own_address,
+        "start the proxy, or correct CARDFLOW_PUBLIC_URL",
+    ),
+    Check(
         "keys",
         "Keys",
         "They sign decisions and jobs, and encrypt what workflows store.",

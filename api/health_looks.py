@@ -4,13 +4,15 @@ No answer names more of a file than its last part, and none quotes what is in on
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from temporalio.api.enums.v1 import TaskQueueType
@@ -157,6 +159,24 @@ def _ends(settings: Settings) -> list[tuple[str, datetime]]:
         for path in paths
         if path
     ]
+
+
+async def own_address(state: State, trusted: ssl.SSLContext | None = None) -> Finding:
+    """Look at the pages' own address as a browser would, by what this machine trusts."""
+    url = urlsplit(state.settings.public_url)
+    if url.scheme == "http":
+        return Finding("off", "the pages are on this machine only, in clear, for trying out")
+    context, host = trusted or ssl.create_default_context(), url.hostname or ""
+    async with _connection(host, url.port or 443) as (_reader, writer):
+        try:
+            await writer.start_tls(context, server_hostname=host)
+        except ssl.SSLCertVerificationError:
+            remedy = "take one that browsers trust, and send the whole chain"
+            return Finding("bad", "the pages' certificate is not one that browsers trust", remedy)
+        certificate = writer.get_extra_info("ssl_object").getpeercert()
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+    grade: Grade = "attention" if until <= utc_now() + CERTIFICATE_WARNING else "good"
+    return Finding(grade, f"browsers trust the pages' certificate until {_day(until)}")
 
 
 async def keys(state: State) -> Finding:

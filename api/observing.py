@@ -13,6 +13,7 @@ REQUESTS = Counter(
     "cardflow_http_requests", "Answered requests.", ["operation", "method", "status"]
 )
 SECONDS = Histogram("cardflow_http_request_seconds", "Time until an answer began.", ["operation"])
+TURNED_AWAY = (401, 403, 429)
 QUIET = frozenset({"show_liveness", "show_readiness", "show_metrics"})
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,18 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
     REQUESTS.labels(operation, scope["method"], str(status)).inc()
     SECONDS.labels(operation).observe(seconds)
     level = logging.DEBUG if operation in QUIET else logging.INFO
+    if status in TURNED_AWAY:
+        level = logging.WARNING
     # Never the query: it may name people.
-    log.log(level, "%s %s -> %s in %.0f ms", scope["method"], scope["path"], status, seconds * 1000)
+    words = "%s %s -> %s in %.0f ms, by %s from %s"
+    log.log(level, words, scope["method"], scope["path"], status, seconds * 1000, *_who(scope))
+
+
+def _who(scope: Scope) -> tuple[str, str]:
+    """Return who asked, by the id of the person or agent, and from which address."""
+    state = scope.get("state", {})
+    known = state.get("caller") or state.get("agent")
+    return getattr(known, "id", "nobody"), (scope.get("client") or ("nowhere",))[0]
 
 
 def _operation(scope: Scope) -> str:

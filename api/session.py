@@ -183,6 +183,8 @@ async def sign_out(
         raise refused(["an API token is no sign-in; revoke it instead"])
     await close_session(session, caller.token_sha256)
     response.delete_cookie(cookie_name(settings), path="/", secure=is_https(settings))
+    # What the browser keeps of pages and pictures goes with the sign-in.
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
 
 
 @router.get("/me", operation_id="show_me", responses=problems())
@@ -282,7 +284,12 @@ async def end_sign_ins_of(person_id: Id, caller: Admin, session: Transaction) ->
 async def _set_password(
     sessions: Database, caller: Caller, person_id: str, password: str, *, temporary: bool
 ) -> None:
-    if found := password_objections(password):
+    async with transaction(sessions) as session:
+        person = await find_person(session, person_id)
+        if person is None:
+            raise not_found("person")
+    about = (person.login, person.name, person.email, person.organization)
+    if found := password_objections(password, about):
         raise invalid("password", "; ".join(found))
     kept = await asyncio.to_thread(hash_password, password)
     async with transaction(sessions) as session:

@@ -109,7 +109,7 @@ class DemoCard:
         expect(self._tool(*arguments))
 
     def _tool(self, *arguments: str) -> Ran:
-        pin = read_secret(self.pin_file).decode()
+        pin = read_secret(self.pin_file).decode()  # allowed: pin-as-text: the demo card's own
         environment = {
             "SOFTHSM2_CONF": str(self.configuration),
             "USER_PIN": pin,

@@ -29,13 +29,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _pin(state_dir: Path, pin_file: Path) -> str:
+def _pin(state_dir: Path, pin_file: Path) -> str:  # allowed: pin-as-text: the demo card's own
     if load_settings(state_dir).environment is not Environment.DEMO or not is_demo(state_dir):
         raise Refused("this program types PINs by itself and belongs to the demo only")
     return read_secret(pin_file).decode()
 
 
-def conversation(questions: Iterable[str], pin: str, shown: Path) -> Iterator[str]:
+def conversation(  # a person's part, played with the demo card
+    questions: Iterable[str],
+    pin: str,  # allowed: pin-as-text: the demo card's own
+    shown: Path,
+) -> Iterator[str]:
     """Yield the answers of a pinentry; what it was told to show is added to ``shown``."""
     yield "OK Pleased to meet you"
     for question in questions:

@@ -1,13 +1,26 @@
 #!/bin/sh
-# Runs once, on an empty data directory: one account per user of the database, none of them its owner.
+# Runs once, on an empty data directory: one account per user of the database, none of them the server's owner.
 set -eu
 
 psql --username postgres --set ON_ERROR_STOP=1 \
-    --set temporal="$TEMPORAL_DB_PASSWORD" --set cardflow="$CARDFLOW_DB_PASSWORD" <<'SQL'
+    --set temporal="$TEMPORAL_DB_PASSWORD" --set owner="$CARDFLOW_OWNER_DB_PASSWORD" \
+    --set cardflow="$CARDFLOW_DB_PASSWORD" --set auditor="$CARDFLOW_AUDITOR_DB_PASSWORD" <<'SQL'
 CREATE ROLE temporal LOGIN PASSWORD :'temporal';
 CREATE DATABASE temporal OWNER temporal;
 CREATE DATABASE temporal_visibility OWNER temporal;
-CREATE ROLE cardflow LOGIN PASSWORD :'cardflow';
-CREATE DATABASE cardflow OWNER cardflow;
+CREATE ROLE cardflow_owner LOGIN PASSWORD :'owner';
+CREATE DATABASE cardflow OWNER cardflow_owner;
 REVOKE CONNECT ON DATABASE temporal, temporal_visibility, cardflow FROM PUBLIC;
+
+-- The API and the workers own nothing: they can switch off no trigger that keeps evidence as it is.
+CREATE ROLE cardflow LOGIN PASSWORD :'cardflow';
+CREATE ROLE cardflow_auditor LOGIN PASSWORD :'auditor';
+GRANT CONNECT ON DATABASE cardflow TO cardflow, cardflow_auditor;
+\connect cardflow
+SET ROLE cardflow_owner;
+ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO cardflow;
+ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO cardflow;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO cardflow_auditor;
+RESET ROLE;
+GRANT USAGE, CREATE ON SCHEMA public TO cardflow_owner;
 SQL

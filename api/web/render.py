@@ -103,7 +103,7 @@ def page(
         nonce=nonce,
         problem=problem,
         given=defaultdict(str, given or {}),
-        notice=unquote(request.cookies.get(NOTICE, "")),
+        notice=unquote(request.cookies.get(notice_name(request), "")),
         now=utc_now(),
         new_key=secrets.token_hex(16),
         languages=languages(),
@@ -111,8 +111,8 @@ def page(
     answer = HTMLResponse(html, problem.status if problem else status)
     answer.headers["Content-Security-Policy"] = POLICY.format(nonce=nonce)
     answer.headers["Vary"] = "Cookie, Accept-Language"
-    if NOTICE in request.cookies:
-        answer.delete_cookie(NOTICE)
+    if (name := notice_name(request)) in request.cookies:
+        answer.delete_cookie(name, secure=_is_secure(request))
     return answer
 
 
@@ -121,9 +121,13 @@ def go(request: Request, path: str, notice: str = "") -> RedirectResponse:
     answer = RedirectResponse(path, 303)
     if notice:
         said = tongue_of(request).sentence(notice)[:LONGEST_NOTICE]
-        secure = is_https(state_of(request).settings)
         answer.set_cookie(
-            NOTICE, quote(said), max_age=60, httponly=True, samesite="lax", secure=secure
+            notice_name(request),
+            quote(said),
+            max_age=60,
+            httponly=True,
+            samesite="lax",
+            secure=_is_secure(request),
         )
     return answer
 
@@ -132,6 +136,15 @@ def local(path: str) -> str:
     """Return the path if it is one of ours, else the first page: nobody is led elsewhere."""
     ours = path.startswith("/") and not path.startswith("//") and "\\" not in path
     return path if ours and path.isprintable() else "/"  # browsers drop tabs and line breaks
+
+
+def notice_name(request: Request) -> str:
+    """Return the name of the cookie that carries a sentence to the next page."""
+    return f"__Host-{NOTICE}" if _is_secure(request) else NOTICE
+
+
+def _is_secure(request: Request) -> bool:
+    return is_https(state_of(request).settings)
 
 
 def tongue_of(request: Request) -> Tongue:
@@ -162,7 +175,7 @@ def _language(request: Request, caller: Caller | None, default: str) -> str:
 def _say(context: Context, text: str, **values: object) -> str:
     said: str = context["tongue"].say(text)
     # As Markup: a value may be a <time>; every other one is escaped here.
-    return Markup(said).format(**values) if values else said  # noqa: S704 a catalogue's own text
+    return Markup(said).format(**values) if values else said  # noqa: S704 # allowed: markup-from-data: a catalogue's own
 
 
 @pass_context

@@ -32,7 +32,7 @@ async def test_https_is_made_to_stay(settings: Settings, register):
     async with app.router.lifespan_context(app), client_of(app) as client:
         answer = await client.post("/api/v1/session", json={"login": "holly", "password": PASSWORD})
 
-    assert "max-age" in answer.headers["strict-transport-security"]
+    assert answer.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
     assert answer.headers["set-cookie"].startswith("__Host-cardflow=")
     assert "Secure" in answer.headers["set-cookie"]
 

@@ -2,11 +2,14 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from api.app import create_app
 from api.health_checks import CHECKS
+from api.health_looks import own_address
 from api.state import opened
 from api.web.tongue import Tongue
 from cardflow.db.tables import Agent, Card, PolicyVersion
@@ -14,6 +17,7 @@ from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.settings import Settings
 from cardflow.sql import transaction
+from tests.activities.tls import server_context
 from tests.api.conftest import client_of
 from tests.ports import free_ports
 
@@ -84,6 +88,27 @@ async def test_a_mail_relay_is_told_from_another_server(fresh_installation, app,
                 answer = await client.get(HEALTH, headers=token)
         found = {check["name"]: check["grade"] for check in answer.json()["checks"]}
         assert found["mail_relay"] == grade
+
+
+async def test_our_own_address_is_asked_as_a_browser_would(app, settings):
+    served, trusting = server_context(ec.generate_private_key(ec.SECP256R1()))
+    server = await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=served
+    )
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        there = settings.model_copy(update={"public_url": f"https://127.0.0.1:{port}"})
+        state = replace(app.state.cardflow, settings=there)
+        stranger = await own_address(state)
+        known = await own_address(state, trusting)
+
+    assert (stranger.grade, stranger.says) == (
+        "bad",
+        "the pages' certificate is not one that browsers trust",
+    )
+    assert known.grade == "attention"  # it is good for a day
+    assert known.says.startswith("browsers trust the pages' certificate until 2")
+    assert (await own_address(app.state.cardflow)).grade == "off"
 
 
 @pytest.mark.temporal

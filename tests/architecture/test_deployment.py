@@ -9,7 +9,11 @@ from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
-NOT_SETTINGS = {"CARDFLOW_DB_PASSWORD", "CARDFLOW_SECRETS", "CARDFLOW_TLS"}
+NOT_SETTINGS = {
+    *("CARDFLOW_DB_PASSWORD", "CARDFLOW_OWNER_DB_PASSWORD", "CARDFLOW_AUDITOR_DB_PASSWORD"),
+    *("CARDFLOW_SECRETS", "CARDFLOW_OWNER_PGPASS", "CARDFLOW_TLS"),
+}
+NGINX = (ROOT / "deploy/nginx.conf").read_text()
 
 
 def test_compose_sets_only_settings_that_exist() -> None:
@@ -44,3 +48,73 @@ def test_production_sets_the_same_rates_as_the_demo() -> None:
 def test_no_committed_list_of_packages_names_where_to_fetch_them() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text()
     assert "--index" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_image_holds_what_runs_and_nothing_else() -> None:
+    kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line != "*"]
+    copied = re.findall(r"^COPY (?!--)(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert (ROOT / ".dockerignore").read_text().startswith("*\n")
+    assert {line[1:] for line in kept if line.startswith("!")} == set(copied)
+    assert not {"tests", "benchmarks", "agent", "docs", "."} & set(copied)
+
+
+def test_the_processes_run_with_no_more_than_they_need() -> None:
+    for word in ("read_only: true", "cap_drop: [ALL]", "no-new-privileges:true", "internal: true"):
+        assert word in COMPOSE
+    assert re.search(r"^USER cardflow$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    published = " ".join(re.findall(r"^    ports: \[(.*)\]", COMPOSE, re.MULTILINE))
+    assert set(re.findall(r'"([^"]+)"', published)) == {
+        *("80:80", "443:443", "8443:8443"),
+        "127.0.0.1:8233:8080",
+    }
+
+
+def test_no_account_of_the_deployment_has_a_password_to_begin_with() -> None:
+    example = (ROOT / "deploy/env.example").read_text()
+
+    assert len(re.findall(r"PASSWORD=$", example, re.MULTILINE)) == 5
+    assert re.findall(r"PASSWORD=\S+$", example, re.MULTILINE) == []
+    assert re.findall(r"(?:PASSWORD|PWD): (?!\$\{\w+:\?)", COMPOSE) == []
+
+
+def test_the_proxy_speaks_no_old_tls_and_only_ciphers_with_forward_secrecy() -> None:
+    (versions,) = re.findall(r"ssl_protocols ([^;]+);", NGINX)
+    (ciphers,) = re.findall(r"ssl_ciphers ([^;]+);", NGINX)
+
+    assert versions.split() == ["TLSv1.2", "TLSv1.3"]
+    for cipher in ciphers.split(":"):
+        assert cipher.startswith("ECDHE-")
+        assert "GCM" in cipher or "POLY1305" in cipher
+    assert "max-age=63072000; includeSubDomains" in NGINX
+
+
+def test_plain_http_is_sent_on_for_pages_and_serves_only_what_must_be_plain() -> None:
+    plain = NGINX[NGINX.index("listen 80;") : NGINX.index("listen 443")]
+
+    assert re.findall(r"location (\S+) \{ (\w+)", plain) == [
+        ("/pki/", "proxy_pass"),
+        ("/", "return"),
+    ]
+
+
+def test_the_proxy_overwrites_what_a_client_says_of_its_address_and_shows_no_metrics() -> None:
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
+    assert "location = /metrics { return 404; }" in NGINX
+
+
+def test_the_doors_have_hostnames_of_their_own() -> None:
+    example = (ROOT / "deploy/env.example").read_text()
+    hosts = re.findall(r"^CARDFLOW_(?:PUBLIC|DOOR)_URL=https://([^:\n]+)", example, re.MULTILINE)
+
+    assert len(set(hosts)) == 2
+
+
+def test_the_proxy_bounds_how_often_and_how_slowly_one_address_may_ask() -> None:
+    pages = NGINX[NGINX.index("listen 443") :]
+
+    assert re.search(r"limit_req_zone \$binary_remote_addr zone=people:\w+ rate=\d+r/s;", NGINX)
+    assert re.search(r"limit_req zone=people burst=\d+ nodelay;", pages)
+    assert re.search(r"limit_conn connections \d+;", pages)
+    assert NGINX.count("_status 429;") == 2
+    assert NGINX.count("client_body_timeout") == 1

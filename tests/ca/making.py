@@ -140,7 +140,7 @@ class Home:
     def make(self, **options: Any) -> "Home":
         """Leave a new CA here."""
         for secret in (self.secrets.root, self.secrets.issuing):
-            write_secret(secret, b"correct horse battery staple\n")
+            write_secret(secret, b"correct horse battery staple, and a stable\n")
         init_ca(
             self.directory,
             names=CaNames("Example Organisation"),

@@ -90,9 +90,9 @@ def test_what_cannot_stand_in_a_certificate_is_refused(tmp_path, names, url, obj
 
 
 def test_a_short_passphrase_is_refused(tmp_path):
-    write_secret(tmp_path / "short", b"12345678901\n")
+    write_secret(tmp_path / "short", b"x" * 31 + b"\n")
     secrets = Secrets(tmp_path / "short", tmp_path / "short")
-    with pytest.raises(Refused, match="at least 12 characters"):
+    with pytest.raises(Refused, match="at least 32 characters; make one"):
         init_ca(tmp_path / "ca", names=CaNames("X"), public_url=PUBLIC_URL, secrets=secrets)
 
 

@@ -26,7 +26,7 @@ from tests.ca.making import Home, issue
 pytestmark = pytest.mark.softhsm
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
-PIN = "correct horse battery staple"  # what Home puts into the secrets
+PIN = "correct horse battery staple, and a stable"  # what Home puts into the secrets
 PLACE = TokenPlace(module=MODULE, token_label="CA token", key_label="issuing")
 DIGEST = ec.ECDSA(hashes.SHA384())
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cardflow.errors import Refused
 from cardflow.secret_files import read_secret, write_secret
 
-SHORTEST_SECRET = 12
+SHORTEST_SECRET = 32  # made, not thought of: PKCS #8 as OpenSSL writes it stretches little
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ def store_key(path: Path, key: ec.EllipticCurvePrivateKey, secret_file: Path) ->
     """Leave the key in a new file, encrypted under the passphrase in ``secret_file``."""
     passphrase = read_secret(secret_file).strip()
     if len(passphrase) < SHORTEST_SECRET:
-        raise Refused(f"{secret_file}: a passphrase has at least {SHORTEST_SECRET} characters")
+        remedy = "make one: openssl rand -base64 32"
+        reason = f"a passphrase has at least {SHORTEST_SECRET} characters"
+        raise Refused(f"{secret_file}: {reason}; {remedy}")
     encryption = BestAvailableEncryption(passphrase)
     write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
 

@@ -20,7 +20,7 @@ from asn1crypto.x509 import Certificate
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.backends.openssl import backend
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
-from lxml import etree
+from lxml import etree  # allowed: xml: loaded for libraries that a confined process cannot load
 from pyhanko.pdf_utils import filters
 from pyhanko.pdf_utils.misc import PdfError
 from pyhanko.pdf_utils.reader import PdfFileReader

@@ -216,13 +216,14 @@ class Office:
         *,
         who: httpx2.AsyncClient | None = None,
         key: str = "",
+        name: str = "scan.pdf",
         **fields: str,
     ) -> httpx2.Response:
         """Hand a document in."""
         path = f"{API}/updates/{update_id}/lanes/{lane}/documents"
         parts: list[Any] = [(name, (None, value)) for name, value in fields.items()]
         if content is not None:
-            parts.append(("file", ("scan.pdf", content, "application/octet-stream")))
+            parts.append(("file", (name, content, "application/octet-stream")))
         headers = {"Idempotency-Key": key} if key else {}
         return await (who or self.holder).post(path, files=parts, headers=headers)
 

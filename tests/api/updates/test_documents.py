@@ -147,6 +147,19 @@ async def test_what_is_no_scan_is_refused_and_leaves_nothing(office, waiting, co
     assert await count(office, Document, waiting) == 0
 
 
+@pytest.mark.parametrize("name", ["scan.exe", "scan.pdf.exe", "SCAN.PNG", "scan.html"])
+async def test_a_file_whose_name_says_something_else_is_refused(office, waiting, name):
+    printed = (await office.form(waiting, LANE)).content
+
+    answer = await office.upload(waiting, LANE, printed, name=name)
+
+    assert answer.status_code == 422
+    error = answer.json()["errors"][0]
+    assert error["reason"].startswith("the file is called .")
+    assert error["remedy"] == "name it .pdf"
+    assert await count(office, Document, waiting) == 1  # the form that went out
+
+
 async def test_the_form_of_another_update_is_recognised_and_refused(office, waiting):
     other_form = (await office.form(waiting, LANE)).content
     await office.act(waiting, "cancel", reason="enough")

@@ -1,0 +1,51 @@
+"""The list of what others wrote is whole, true and valid."""
+
+import re
+import tomllib
+
+import pytest
+from cyclonedx.output.json import JsonV1Dot6
+
+from scripts import sbom
+
+ENTRIES = tomllib.loads(sbom.VENDORED.read_text())
+
+
+def test_every_line_of_the_lock_is_listed_with_its_hashes() -> None:
+    lock = (sbom.ROOT / "requirements.lock").read_text()
+    listed = {part.name: part for part in sbom.python_packages()}
+
+    assert set(listed) == set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+    assert [name for name, part in listed.items() if not part.hashes] == []
+    assert sum(len(part.hashes) for part in listed.values()) == lock.count("--hash=sha256:")
+
+
+def test_every_folder_of_what_others_wrote_is_listed() -> None:
+    web, kept = sbom.ROOT / "api/web/static", {sbom.ROOT / folder for folder in ENTRIES}
+    foreign = {path.parent for path in sbom.ROOT.glob("*/**/LICENSE*") if ".venv" not in path.parts}
+    foreign |= {*(web / "vendor").iterdir(), sbom.ROOT / "cardflow/documents/fonts"}
+
+    assert foreign == kept
+
+
+@pytest.mark.parametrize("folder", ENTRIES)
+def test_a_carried_file_says_the_version_that_is_listed(folder: str) -> None:
+    name, said = ENTRIES[folder]["says"]
+    content = (sbom.ROOT / folder / name).read_bytes()
+
+    assert said.encode() in content or said.encode("utf-16-be") in content
+    assert ENTRIES[folder]["version"] in said
+    assert ENTRIES[folder]["purl"].endswith(ENTRIES[folder]["version"])
+
+
+def test_the_list_is_valid_and_names_debian_packages_and_images() -> None:
+    made = sbom.bom()
+
+    assert sbom.objections(JsonV1Dot6(made).output_as_string()) == []
+    assert {"softhsm2", "postgres", "htmx.org", "cryptography"} <= {p.name for p in made.components}
+
+
+def test_a_list_that_is_not_valid_is_refused() -> None:
+    text = JsonV1Dot6(sbom.bom()).output_as_string()
+
+    assert sbom.objections(text.replace('"type": "library"', '"type": "plaything"')) != []
