@@ -321,6 +321,21 @@ async def test_new_keys_are_fetched_when_a_token_names_one(liar, browser, app):
     assert answer.status_code == 303
 
 
+@pytest.mark.parametrize("path", ["/sign-in/provider", "/sign-in/card"])
+async def test_another_site_signs_nobody_in_unasked(liar, app, browser, path):
+    """The person sees our page and presses the button, or does not."""
+    state = app.state.cardflow
+    settings = state.settings.model_copy(update={"public_url": "https://localhost:8000"})
+    app.state.cardflow = replace(state, settings=settings)
+
+    answer = await browser.get(path, headers={"Sec-Fetch-Site": "cross-site"})
+    own = await browser.get(path, headers={"Sec-Fetch-Site": "same-origin"})
+
+    app.state.cardflow = state
+    assert (answer.status_code, "Sign in with the liar" in answer.text) == (200, True)
+    assert own.status_code != 200
+
+
 ELSEWHERE = [
     "https://evil.example/",
     "//evil.example/",
