@@ -57,10 +57,10 @@ def not_in(request: Request, state: State, problem: Problem, next: str, **given:
     )
 
 
-def asking(request: Request, state: State, next: str, **shown: object) -> Response:
+def asking(request: Request, state: State, next: str, *, empty: bool = False) -> Response:
     """Return the sign-in page."""
     there = local(next)
-    return page(request, "sign_in.html", next=there, ways=ways_of(state), **shown)
+    return page(request, "sign_in.html", next=there, ways=ways_of(state), empty=empty)
 
 
 def _from_elsewhere(request: Request, settings: Settings) -> bool:
