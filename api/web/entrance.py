@@ -12,7 +12,7 @@ from api.problems import Problem, invalid
 from api.routing import GuardedRoute, Reading, Transaction
 from api.state import Everything
 from api.web.render import go, local, menu_of, page
-from api.web.ways import asking, not_in, ways_of
+from api.web.ways import not_in, ways_of
 from cardflow.db.register_health import any_policy
 from cardflow.db.register_health import anybody as anybody_registered
 
@@ -41,7 +41,8 @@ async def sign_in_page(
         await signed_in(request)
     except Problem:
         empty = not await anybody_registered(session)
-        return asking(request, state, next, empty=empty)
+        ways = ways_of(state)
+        return page(request, "sign_in.html", next=local(next), empty=empty, ways=ways)
     return go(request, local(next))
 
 
