@@ -51,8 +51,24 @@ def way_again(way: str, settings: Settings, next: str) -> str:
 
 def not_in(request: Request, state: State, problem: Problem, next: str, **given: str) -> Response:
     """Return the sign-in page, which says why somebody is not let in."""
-    ways, there = ways_of(state), local(next)
-    return page(request, "sign_in.html", problem=problem, given=given, next=there, ways=ways)
+    there = local(next)
+    return page(
+        request, "sign_in.html", problem=problem, given=given, next=there, ways=ways_of(state)
+    )
+
+
+def asking(request: Request, state: State, next: str, *, empty: bool = False) -> Response:
+    """Return the sign-in page."""
+    there = local(next)
+    return page(request, "sign_in.html", next=there, ways=ways_of(state), empty=empty)
+
+
+def _from_elsewhere(request: Request, settings: Settings) -> bool:
+    """Tell whether another site brought the browser here: then nobody is signed in unasked.
+
+    A demo's pages by plain HTTP are another site to its own HTTPS port.
+    """
+    return is_https(settings) and request.headers.get("sec-fetch-site") == "cross-site"
 
 
 @router.get("/provider", name="provider_begins")
@@ -60,6 +76,8 @@ async def begin(
     request: Request, state: Everything, next: str = "/", again: bool = False
 ) -> Response:
     """Send the browser to the provider; ``again``: the person signs in there anew."""
+    if _from_elsewhere(request, state.settings):
+        return asking(request, state, next)
     caller = await signed_in(request) if again else None
     try:
         address, carried = await set_out(state, local(next), caller.id if caller else "")
@@ -105,6 +123,8 @@ async def by_card(
     request: Request, state: Everything, next: str = "/", again: bool = False
 ) -> Response:
     """Sign in the holder of the card whose certificate TLS was shown."""
+    if _from_elsewhere(request, state.settings):
+        return asking(request, state, next)
     try:
         person, opening = await holder_of_card(request, state)
         if again and (await signed_in(request)).id != person.id:

@@ -1,5 +1,6 @@
 """Cards whose certificates the organisation's own CA issued, and others that only look like it."""
 
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,6 +27,7 @@ from cardflow.settings import Settings
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate
 from cli.up import prepare
+from tests.api.conftest import NOBODY
 from tests.ca.making import AUTOMATIC, a_csr, a_key, a_request, issue
 from worker import build_ca
 
@@ -62,10 +64,18 @@ async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fresh_installation(prepared: Path) -> Path:
     """Return what the settings of this folder's tests begin with."""
     return prepared
+
+
+@pytest.fixture(scope="module")
+def one_house(fresh_installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Return the settings of one installation for a module's tests; each brings its own people."""
+    directory = tmp_path_factory.mktemp("house") / "state"
+    shutil.copytree(fresh_installation, directory)
+    return Settings(state_dir=directory, temporal_address=NOBODY)
 
 
 @pytest.fixture
@@ -84,7 +94,7 @@ def hand(app: FastAPI, register: Any, ca: EmbeddedCA) -> Hand:
     """Return what registers a person and gives them a card with a certificate on it."""
 
     async def give(login: str, pem: str = "", **changes: Any) -> CardInHand:
-        person, key = await register(login), a_key()
+        person, key = await register(f"{login}-{new_id()}"), a_key()
         if not pem:
             request = a_request(AUTOMATIC, csr_pem=a_csr(key))
             subject = replace(request.subject, person_id=person.id)

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from api.client_certificates import Proxied
 from cardflow.ca import RevocationReason
 from cardflow.db.tables import Card, Certificate
-from cardflow.model import CardState
+from cardflow.model import CardState, new_id
 from cardflow.secret_files import write_secret
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate
@@ -27,14 +27,38 @@ PROOF = "the proxy's own secret"
 PAGE = {"Accept": "text/html"}
 
 
-@pytest.fixture
-def settings(settings, own):
+@pytest.fixture(scope="module")
+def settings(one_house):
     """Return the settings of an installation behind a proxy that ends TLS."""
-    given = {"card_sign_in": "proxy", "proxy_addresses": PROXY, **own}
+    write_secret(one_house.state_dir / "secrets" / "proxy", PROOF.encode())
+    return one_house.model_copy(update={"card_sign_in": "proxy", "proxy_addresses": PROXY})
+
+
+@pytest.fixture(scope="module")
+async def running(settings, shared_door):
+    """Yield the people's door, running."""
+    app, given = shared_door
+    given[:] = [settings]
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+def app(running, own):
+    """Yield the door with the settings of one test."""
+    state = running.state.cardflow
+    given = dict(own)
     if given.pop("proven", False):
-        given["proxy_secret_file"] = settings.state_dir / "secrets" / "proxy"
-        write_secret(given["proxy_secret_file"], PROOF.encode())
-    return settings.model_copy(update=given)
+        given["proxy_secret_file"] = state.settings.state_dir / "secrets" / "proxy"
+    set_anew(running, **given)
+    yield running
+    running.state.cardflow = state
+
+
+def set_anew(app, **changes: object) -> None:
+    """Leave the running door with other settings."""
+    state = app.state.cardflow
+    app.state.cardflow = replace(state, settings=state.settings.model_copy(update=changes))
 
 
 @pytest.fixture
@@ -44,10 +68,11 @@ def own():
 
 
 @pytest.fixture
-def visit(app, settings):
+def visit(app):
     """Return what asks to be signed in with headers, from an address."""
 
     async def ask(headers=(), *, by=PROXY, path="/sign-in/card") -> httpx2.Response:
+        settings = app.state.cardflow.settings
         transport = httpx2.ASGITransport(app=Proxied(app, settings), client=(by, 1))
         async with httpx2.AsyncClient(transport=transport, base_url=settings.public_url) as client:
             return await client.get(path, headers=[*PAGE.items(), *headers])
@@ -201,7 +226,7 @@ async def test_another_cas_certificate_opens_nothing_even_on_a_registered_card(
     visit, app, register
 ):
     key = a_key()
-    card = CardInHand(Authority.new().issue(key, CLIENT_AUTH), key, "c1", await register("hilda"))
+    card = CardInHand(Authority.new().issue(key, CLIENT_AUTH), key, new_id(), await register("zoe"))
     await put(app, card)
 
     answer = await visit([rfc9440(card)])
@@ -232,21 +257,17 @@ async def test_our_own_certificate_opens_nothing_when(visit, app, hand, given, w
 
 def trust(app, authority: Authority) -> None:
     """Leave the running door with another CA for people's cards."""
-    settings = app.state.cardflow.settings
-    file = settings.state_dir / "ours.pem"
+    file = app.state.cardflow.settings.state_dir / "ours.pem"
     file.write_bytes(authority.certificate.public_bytes(Encoding.PEM))
-    changed = settings.model_copy(update={"card_ca_file": file})
-    app.state.cardflow = replace(app.state.cardflow, settings=changed)
+    set_anew(app, card_ca_file=file)
 
 
-async def test_where_cards_do_not_sign_in_there_is_no_such_way(app, settings, hand):
+@pytest.mark.parametrize("own", [{"card_sign_in": "off"}])
+async def test_where_cards_do_not_sign_in_there_is_no_such_way(visit, hand):
     card = await hand("hilda")
-    off = settings.model_copy(update={"card_sign_in": "off"})
-    app.state.cardflow = replace(app.state.cardflow, settings=off)
-    transport = httpx2.ASGITransport(app=Proxied(app, off), client=(PROXY, 1))
-    async with httpx2.AsyncClient(transport=transport, base_url=off.public_url) as client:
-        answer = await client.get("/sign-in/card", headers=[rfc9440(card), *PAGE.items()])
-        shown = await client.get("/sign-in", headers=PAGE)
+
+    answer = await visit([rfc9440(card)])
+    shown = await visit(path="/sign-in")
 
     assert answer.status_code == 404
     assert "Sign in with your card" not in shown.text

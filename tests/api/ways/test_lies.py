@@ -16,7 +16,11 @@ from joserfc.util import urlsafe_b64decode
 
 from api.provider import Provider
 from api.sealing import SIGN_IN, Sealer
+from cardflow.db.tables import Person
+from cardflow.decisions import utc_now
+from cardflow.model import Role, new_id
 from cardflow.secret_files import write_secret
+from cardflow.sql import transaction
 from tests.api.conftest import client_of
 from tests.api.ways import hostile
 from tests.api.ways.hostile import CLIENT, ISSUER, SECRET, Liar
@@ -25,12 +29,12 @@ CORE, LOGOUT = "OpenID Connect Core 1.0", "Back-Channel Logout 1.0"
 HOUR = 3_600
 
 
-@pytest.fixture
-def settings(settings):
+@pytest.fixture(scope="module")
+def settings(one_house):
     """Return the settings of an installation whose people sign in at the liar's."""
-    secret = settings.state_dir / "secrets" / "oidc"
+    secret = one_house.state_dir / "secrets" / "oidc"
     write_secret(secret, SECRET.encode())
-    return settings.model_copy(
+    return one_house.model_copy(
         update={
             "oidc_issuer": ISSUER,
             "oidc_name": "the liar",
@@ -41,19 +45,38 @@ def settings(settings):
     )
 
 
+@pytest.fixture(scope="module")
+async def app(settings, shared_door):
+    """Yield the people's door, running; Hilda is registered."""
+    app, given = shared_door
+    given[:] = [settings]
+    async with app.router.lifespan_context(app):
+        person = Person(
+            id=new_id(), login="hilda", name="Hilda", roles=[Role.HOLDER], created_at=utc_now()
+        )
+        async with transaction(app.state.cardflow.sessions) as session:
+            session.add(person)
+        yield app
+
+
+@pytest.fixture(scope="module")
+def key() -> RSAKey:
+    """Return the provider's key."""
+    return RSAKey.generate_key(2048, {"kid": "one"})
+
+
 @pytest.fixture
-def liar(app, settings) -> Liar:
+def liar(app, settings, key) -> Liar:
     """Return the provider, reached without a network."""
-    liar = Liar()
+    liar = Liar(key)
     provider = Provider(settings, httpx2.ASGITransport(app=liar.app))
     app.state.cardflow = replace(app.state.cardflow, provider=provider)
     return liar
 
 
 @pytest.fixture
-async def browser(app, register):
-    """Yield a browser; Hilda is registered."""
-    await register("hilda")
+async def browser(app):
+    """Yield a browser."""
     async with client_of(app, headers={"Accept": "text/html"}) as client:
         yield client
 
@@ -296,6 +319,21 @@ async def test_new_keys_are_fetched_when_a_token_names_one(liar, browser, app):
     answer = await browser.get(await back_from(liar, browser))
 
     assert answer.status_code == 303
+
+
+@pytest.mark.parametrize("path", ["/sign-in/provider", "/sign-in/card"])
+async def test_another_site_signs_nobody_in_unasked(liar, app, browser, path):
+    """The person sees our page and presses the button, or does not."""
+    state = app.state.cardflow
+    settings = state.settings.model_copy(update={"public_url": "https://localhost:8000"})
+    app.state.cardflow = replace(state, settings=settings)
+
+    answer = await browser.get(path, headers={"Sec-Fetch-Site": "cross-site"})
+    own = await browser.get(path, headers={"Sec-Fetch-Site": "same-origin"})
+
+    app.state.cardflow = state
+    assert (answer.status_code, "Sign in with the liar" in answer.text) == (200, True)
+    assert own.status_code != 200
 
 
 ELSEWHERE = [
