@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from cardflow.settings import PREFIX, Settings
 from cardflow.temporal.devserver import ENGINE_FLAGS
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
@@ -78,15 +80,17 @@ def test_no_account_of_the_deployment_has_a_password_to_begin_with() -> None:
     assert re.findall(r"(?:PASSWORD|PWD): (?!\$\{\w+:\?)", COMPOSE) == []
 
 
-def test_the_proxy_speaks_no_old_tls_and_only_ciphers_with_forward_secrecy() -> None:
-    (versions,) = re.findall(r"ssl_protocols ([^;]+);", NGINX)
-    (ciphers,) = re.findall(r"ssl_ciphers ([^;]+);", NGINX)
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-card.conf"])
+def test_the_proxy_speaks_no_old_tls_and_only_ciphers_with_forward_secrecy(name: str) -> None:
+    text = (ROOT / "deploy" / name).read_text()
+    (versions,) = re.findall(r"ssl_protocols ([^;]+);", text)
+    (ciphers,) = re.findall(r"ssl_ciphers ([^;]+);", text)
 
     assert versions.split() == ["TLSv1.2", "TLSv1.3"]
     for cipher in ciphers.split(":"):
         assert cipher.startswith("ECDHE-")
         assert "GCM" in cipher or "POLY1305" in cipher
-    assert "max-age=63072000; includeSubDomains" in NGINX
+    assert "max-age=63072000; includeSubDomains" in text
 
 
 def test_plain_http_is_sent_on_for_pages_and_serves_only_what_must_be_plain() -> None:
