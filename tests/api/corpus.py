@@ -53,9 +53,9 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 NO = (422,)
 FRAMING = [
     Request("two framings", raw(CHUNKED + b"Content-Length: 3\r\n", b"0\r\n\r\n"), (400, 422),
-            "RFC 9112 6.3, CL.TE smuggling"),
+            "RFC 9112 6.3, request smuggling"),
     Request("two lengths", raw(b"Content-Length: 2\r\nContent-Length: 4\r\n", b"{}{}"), (400,),
-            "RFC 9112 6.3, CL.CL smuggling"),
+            "RFC 9112 6.3, request smuggling"),
     Request("a list of lengths", raw(b"Content-Length: 2, 4\r\n", b"{}{}"), (400,), "RFC 9110 8.6"),
     Request("a negative length", raw(b"Content-Length: -2\r\n", b"{}"), (400,), "RFC 9110 8.6"),
     Request("a length with a plus", raw(b"Content-Length: +2\r\n", b"{}"), (400,),

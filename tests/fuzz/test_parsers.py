@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.parsers import PARSERS, Parser
 
-FEW, MANY = 60, 3_000
+FEW, MANY = 60, 1_000
 
 
 def bent(seeds: list[bytes]) -> st.SearchStrategy[bytes]:

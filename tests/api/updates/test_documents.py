@@ -11,6 +11,14 @@ from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API
+from tests.documents.corpus.bombs import (
+    explosion,
+    packed_objects,
+    recursion,
+    text_bomb,
+    tiled,
+    unpacking_page,
+)
 
 pytestmark = pytest.mark.temporal
 LANE = "tls-client"
@@ -179,6 +187,22 @@ async def test_more_than_the_upload_limit_is_refused_while_it_comes(office, wait
     answer = await office.upload(waiting, LANE, b"%PDF-" + b"0" * (limit + 128 * 1024))
 
     assert answer.status_code == 413
+
+
+@pytest.mark.slow
+async def test_bombs_end_as_refusals_and_hold_up_nobody_else(office, waiting):
+    bombs = [explosion(), recursion(), unpacking_page(), packed_objects(), text_bomb(), tiled()]
+    uploads = [asyncio.create_task(office.upload(waiting, LANE, bomb)) for bomb in bombs]
+    answered = 0
+    while not all(upload.done() for upload in uploads):
+        assert (await office.holder.get(f"{API}/me")).status_code == 200
+        answered += 1
+
+    told = {(await upload).json()["type"].rpartition(":")[2] for upload in uploads}
+    # On a machine that has no time for them the answer is "try again later".
+    assert {"document-refused"} <= told <= {"document-refused", "unavailable"}
+    assert answered > 50
+    assert await count(office, Document, waiting) == 0
 
 
 async def test_two_files_at_once_are_refused(office, waiting):
