@@ -373,3 +373,41 @@ async def test_an_agent_goes_on_when_both_its_keys_change_under_it(desk, door, s
     assert "not signed by the server" in late.message
     assert code == 0, output
     assert fingerprint_words(bytes.fromhex(door.device_key)) in output
+
+
+async def test_an_agent_that_wakes_up_after_its_job_has_expired_touches_no_card(desk, door, state):
+    before = desk.contents()
+    async with running(state) as process:
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+        desk.person.types(desk.pin)
+        process.send_signal(signal.SIGSTOP)
+        now = int(door.now().timestamp())
+        door.offer(desk.prepare_job(), iat=now - 300, exp=now + 1)
+        await until(lambda: door.now().timestamp() > now + 1, what="the job's end")
+        process.send_signal(signal.SIGCONT)
+        late = await door.result()
+
+    assert "the job has expired" in late.message
+    assert desk.person.was_asked() == 0
+    assert desk.contents() == before
+
+
+async def test_an_agent_that_wakes_up_after_its_visit_ended_stops_and_is_not_heard(
+    desk, door, state
+):
+    before = desk.contents()
+    async with running(state) as process:
+        desk.person.types("!hang")
+        door.offer(desk.prepare_job())
+        await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
+        process.send_signal(signal.SIGSTOP)
+        door.cancelled, door.result_status = True, [410]  # meanwhile, somebody else did the work
+        process.send_signal(signal.SIGCONT)
+        late = await door.result()
+        door.cancelled = False
+        door.offer(inspect_job(desk))
+        fresh = await door.result()
+
+    assert (late.outcome, late.keys) == (Outcome.PIN_CANCELLED, ())
+    assert fresh.outcome is Outcome.DONE
+    assert desk.contents() == before
