@@ -125,6 +125,7 @@ async def _identify(state: State, token: str) -> Caller:
         must_change_password=found.person.must_change_password and not found.by_api_token,
         token_sha256=token_digest(token),
         by_api_token=found.by_api_token,
+        same_as=found.person.same_as or "",
     )
 
 
