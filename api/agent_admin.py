@@ -148,7 +148,7 @@ async def confirm_agent(
 
 def _next_step(agent: Agent, caller: Caller, settings: Settings) -> str:
     """Return where this person's confirmation brings the agent, or raise why it does not count."""
-    is_own = caller.id == agent.person_id
+    is_own = agent.person_id in (caller.id, caller.person)
     if settings.agent_confirmation == "holder" or agent.state == "confirmed":
         return "confirmed"
     if is_own:

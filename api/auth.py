@@ -127,6 +127,7 @@ async def _identify(state: State, token: str) -> Caller:
         token_sha256=token_digest(token),
         by_api_token=found.by_api_token,
         way=found.way,
+        same_as=found.person.same_as or "",
     )
 
 

@@ -152,6 +152,12 @@ class Caller:
     token_sha256: str = ""  # of the session or API token that was shown
     by_api_token: bool = False
     way: str = ""  # in which this person signed in: password provider card
+    same_as: str = ""  # whose second account this is
+
+    @property
+    def person(self) -> str:
+        """Who decides, whichever of their accounts they use: what four eyes are counted by."""
+        return self.same_as or self.id
 
 
 @dataclass(frozen=True)

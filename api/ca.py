@@ -160,7 +160,7 @@ def _action(request_id: str, body: DecisionIn, caller: Caller, key: str | None) 
         id=id_for(caller, key),
         act=Act.DECIDE_REQUEST,
         update_id=update_id,
-        actor=caller.id,
+        actor=caller.person,
         role=Role.OFFICER,
         at=utc_now(),
         lane=lane,

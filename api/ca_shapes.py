@@ -109,8 +109,8 @@ def why_not(facts: RequestFacts, caller: Caller) -> list[str]:
     """Return why the caller may not decide on the request; none means that they may."""
     if facts.state is not State.PENDING:
         return [f"the request is {facts.state}"]
-    found = four_eyes_objections(caller.id, (facts.person_id, facts.requested_by))
-    if any(decision.officer == caller.id for decision in facts.decisions):
+    found = four_eyes_objections(caller.person, (facts.person_id, facts.requested_by))
+    if any(decision.officer == caller.person for decision in facts.decisions):
         found.append("you have already decided on this request; another officer must")
     if not grants(caller, Permission.DECIDE_REQUEST):
         found.append("requests are decided by CA officers")

@@ -50,6 +50,7 @@ from cardflow.model import CardState, new_id
 from cardflow.policy_toml import stored_policy
 from cardflow.x509 import sha256_of
 
+SECOND_ACCOUNT = "this is somebody's second account; give the card to their first"
 ABOUT = "In serial or label, or the holder's name or login."
 
 router = APIRouter(prefix="/cards", tags=["cards"], route_class=OnceRoute)
@@ -295,6 +296,8 @@ def _missing(value: CardLine, known: _Known) -> list[tuple[str, str]]:
     found = []
     if value.holder and value.holder not in known.holders:
         found.append(("holder", "nobody has this login"))
+    elif value.holder and known.holders[value.holder].same_as:
+        found.append(("holder", SECOND_ACCOUNT))
     if value.policy_name and value.policy_name not in known.policies:
         found.append(("policy_name", f"there is no policy {value.policy_name}"))
     return found
@@ -316,8 +319,11 @@ async def _unknown(
     session: AsyncSession, holder_id: str | None, policy_name: str
 ) -> tuple[str, str] | None:
     """Return the field that names something that is not there, and the reason."""
-    if holder_id and await find_person(session, holder_id) is None:
+    holder = await find_person(session, holder_id) if holder_id else None
+    if holder_id and holder is None:
         return "holder_id", "there is no such person"
+    if holder and holder.same_as:
+        return "holder_id", SECOND_ACCOUNT
     if policy_name and not await policy_exists(session, policy_name):
         return "policy_name", f"there is no policy {policy_name}"
     return None

@@ -173,7 +173,7 @@ async def withdraw_document(
         id=new_id(),
         act=Act.WITHDRAW_DOCUMENT,
         update_id=looked.row.id,
-        actor=caller.id,
+        actor=caller.person,
         role=authorize(caller, needed, looked.row).role,
         at=utc_now(),
         lane=lane,

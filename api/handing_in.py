@@ -108,7 +108,7 @@ def _action(looked: Looked, lane: Lane, arrival: Arrival, sha256: str) -> Action
         id=id_for(arrival.caller, arrival.key),
         act=Act.SUBMIT_DOCUMENT,
         update_id=looked.row.id,
-        actor=arrival.caller.id,
+        actor=arrival.caller.person,
         role=arrival.role,
         at=now,
         lane=lane.plan.lane,

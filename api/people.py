@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
@@ -34,6 +34,8 @@ from cardflow.db import audit
 from cardflow.db.register_identity import (
     close_sessions_of,
     find_person,
+    has_second_accounts,
+    holds_cards,
     list_people,
     people_by_login,
     person_by_login,
@@ -83,6 +85,10 @@ class PersonPatch(In):
     mail_digest: MailDigest | None = None
     roles: Roles | None = None
     active: bool | None = None
+    same_as: Annotated[
+        Id | Literal[""] | None,
+        Field(description="Whose second account this is: both are one person to all decisions."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,10 @@ async def change_person(
     """Change a person; disabling one ends their sign-ins."""
     person = await _person(session, person_id)
     changes = body.model_dump(exclude_none=True)
-    if found := _objections(caller, person, changes):
+    found = _objections(caller, person, changes)
+    if same_as := changes.get("same_as"):
+        found += await _account_objections(session, caller, person, same_as)
+    if found:
         raise refused(found)
     _apply(person, changes)
     if not person.active:
@@ -247,9 +256,26 @@ def _objections(caller: Caller, person: Person, changes: dict[str, Any]) -> list
     return found
 
 
+async def _account_objections(
+    session: AsyncSession, caller: Caller, person: Person, same_as: str
+) -> list[str]:
+    """Return why the account cannot be another person's second one."""
+    first = await find_person(session, same_as)
+    found = []
+    if first is None or first.id == person.id or first.same_as:
+        found.append("same_as: name the first account of the same person")
+    if await holds_cards(session, person.id):
+        found.append("this account holds cards: give them to the first one before")
+    if await has_second_accounts(session, person.id):
+        found.append("this account has a second one itself")
+    if caller.person in (person.id, same_as):
+        found.append("another administrator must say which accounts are yours")
+    return found
+
+
 def _apply(person: Person, changes: dict[str, Any]) -> None:
     for name, value in changes.items():
-        setattr(person, name, value)
+        setattr(person, name, value if name != "same_as" else value or None)
 
 
 async def _remember(

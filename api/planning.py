@@ -113,7 +113,7 @@ def plan_clearing(case: Case, *, opening: Opening) -> Plan:
 def opening_by(caller: Caller, grant: Grant, case: Case) -> Opening:
     """Return who wants to open an update, as the rules ask for it."""
     return Opening(
-        actor=caller.id,
+        actor=caller.person,
         role=grant.role,
         holder_id=case.card.holder_id or "",
         holder_active=case.holder is not None and case.holder.active,

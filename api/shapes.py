@@ -60,4 +60,5 @@ class PersonOut(Out):
     roles: list[Role]
     active: bool
     must_change_password: bool
+    same_as: str | None = None  # whose second account this is
     created_at: datetime

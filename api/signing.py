@@ -105,7 +105,7 @@ def _action(looked: Looked, wish: Wish, visit: Visit, form: FormToSign) -> Actio
         id=id_for(wish.caller, wish.key),
         act=Act.SIGN_DOCUMENT,
         update_id=looked.row.id,
-        actor=wish.caller.id,
+        actor=wish.caller.person,
         role=wish.role,
         at=utc_now(),
         lane=form.lane,

@@ -242,7 +242,7 @@ def _action(
         id=id_for(caller, key),
         act=act,
         update_id=row.id,
-        actor=caller.id,
+        actor=caller.person,
         role=authorize(caller, needed, row).role,
         at=utc_now(),
         **details,

@@ -251,8 +251,8 @@ def _against(work: Work, lane: Lane, caller: Caller) -> str:
     if lane.stage not in CHECKING and work.waiting.party != Party.OFFICER:
         return ""
     own = (work.update.holder_id, work.update.started_by)
-    found = four_eyes_objections(caller.id, own)
-    if lane.stage in CHECKING and caller.id in lane.approvals:
+    found = four_eyes_objections(caller.person, own)
+    if lane.stage in CHECKING and caller.person in lane.approvals:
         found.append("you have approved it; another person must approve too")
     return "; ".join(found)
 

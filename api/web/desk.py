@@ -210,8 +210,8 @@ def _against(caller: Caller, update: UpdateOut, lane: LaneOut) -> list[str]:
     """Return why somebody else must decide."""
     if lane.stage not in CHECKING:
         return []
-    found = four_eyes_objections(caller.id, (update.holder.id, update.started_by.id))
-    if caller.id in {person.id for person in lane.approvals}:
+    found = four_eyes_objections(caller.person, (update.holder.id, update.started_by.id))
+    if caller.person in {person.id for person in lane.approvals}:
         found.append("you have approved it; another person must approve too")
     return found
 

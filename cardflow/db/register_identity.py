@@ -4,12 +4,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, String, cast, delete, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.register_sign_in import owner_of
-from cardflow.db.tables import ApiToken, Claim, IdempotentAnswer, Person, Session, SpentToken
+from cardflow.db.tables import (
+    ApiToken,
+    Card,
+    Claim,
+    IdempotentAnswer,
+    Person,
+    Session,
+    SpentToken,
+)
 from cardflow.errors import Refused
 from cardflow.model import Role, new_id
 from cardflow.passwords import hash_password
@@ -220,3 +228,13 @@ async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: tim
     await session.execute(delete(SpentToken).where(col(SpentToken.until) <= now))
     old = col(IdempotentAnswer.recorded_at) <= now - timedelta(hours=24)
     await session.execute(delete(IdempotentAnswer).where(old))
+
+
+async def holds_cards(session: AsyncSession, person_id: str) -> bool:
+    """Tell whether a card is this account's."""
+    return bool(await session.scalar(select(exists().where(col(Card.holder_id) == person_id))))
+
+
+async def has_second_accounts(session: AsyncSession, person_id: str) -> bool:
+    """Tell whether another account is of the same person as this one."""
+    return bool(await session.scalar(select(exists().where(col(Person.same_as) == person_id))))

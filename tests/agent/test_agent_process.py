@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from cardflow.enrolment import fingerprint_words
 from cardflow.jobs import InspectJob, IssuedForm, JobKind, Outcome, in_pieces, whole
 from tests.agent.desk import ref_of
 from tests.agent.door_double import opened_door
+from tests.agent.sockets import family_of, sockets_of
 from tests.documents.build import form
 from tests.waiting import PATIENCE, until
 
@@ -146,16 +148,54 @@ async def test_an_absent_card_and_another_card_are_told_apart(desk, door, state)
     assert (wrong.outcome, absent.outcome) == (Outcome.WRONG_CARD, Outcome.CARD_ABSENT)
 
 
-async def test_the_agent_and_its_processes_hold_no_listening_socket(desk, door, state):
-    desk.person.types("!hang")
+async def test_during_a_whole_visit_the_agent_holds_no_listening_socket(desk, door, state):
+    seen, reached = set(), set()
+
+    async def look(pid):
+        while True:
+            for member in family_of(pid):
+                seen.update(module_of(member))
+                reached.update(one for one in sockets_of(member) if one.listens)
+            await asyncio.sleep(0.02)
+
     async with running(state) as process:
+        looking = asyncio.ensure_future(look(process.pid))
         await door.until_reported(lambda tokens: len(tokens) == 1)
-        door.offer(desk.prepare_job())
-        await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
-        family = descendants(process.pid)
-        assert len(family) >= 4  # the agent, its inspector, the visit, the pinentry
-        assert [listening_sockets(pid) for pid in family] == [[]] * len(family)
-        assert listening_sockets(os.getpid()) != []  # the door's own: the look does see them
+        desk.person.types(desk.pin)
+        door.offer(desk.prepare_job(visit_id="v", hold_seconds=30))
+        (key,) = (await door.result()).keys
+        door.offer(desk.write_job(desk.certificate_for(key), visit_id="v", opens_visit=False))
+        assert (await door.result()).outcome is Outcome.DONE
+        assert not looking.done()
+        looking.cancel()
+
+    assert {b"agent", b"agent.inspector", b"agent.visit"} <= seen
+    assert reached == set()
+
+
+def module_of(pid):
+    """Return the Python module that a process runs, if it runs one and has not ended."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:
+        return set()
+    return {arguments[2]} if arguments[1:2] == [b"-m"] else set()
+
+
+def test_the_look_sees_every_kind_of_listening_socket(tmp_path):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.socket(socket.AF_UNIX) as named,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        named.bind(str(tmp_path / "named"))
+        named.listen()
+        listening = [one for one in sockets_of(os.getpid()) if one.listens]
+        ports = {(one.table, one.port) for one in listening}
+
+        assert {("tcp", tcp.getsockname()[1]), ("udp", udp.getsockname()[1])} <= ports
+        assert str(tmp_path / "named") in {one.local for one in listening}
 
 
 async def test_sigterm_ends_the_agent_and_everything_it_started(desk, door, state):
@@ -163,7 +203,7 @@ async def test_sigterm_ends_the_agent_and_everything_it_started(desk, door, stat
     async with running(state) as process:
         door.offer(desk.prepare_job())
         await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
-        family = descendants(process.pid)
+        family = family_of(process.pid)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
         await until(lambda: not any(is_alive(pid) for pid in family), what="the end of all")
@@ -249,31 +289,8 @@ async def test_status_tells_who_the_agent_is_and_what_is_in_the_reader(desk, doo
     assert desk.token_serial in output
 
 
-def descendants(pid: int) -> list[int]:
-    family = [pid]
-    for member in family:
-        for task in Path(f"/proc/{member}/task").iterdir():
-            family += [int(child) for child in (task / "children").read_text().split()]
-    return family
-
-
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
-
-
-def listening_sockets(pid: int) -> list[str]:
-    """Return the local addresses on which a process listens, from the kernel's own tables."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
-    found = []
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            parts = line.split()
-            if parts[9] in inodes and (parts[3] == "0A" or table.startswith("udp")):
-                found.append(parts[1])
-    return found
 
 
 @pytest.fixture
@@ -356,3 +373,41 @@ async def test_an_agent_goes_on_when_both_its_keys_change_under_it(desk, door, s
     assert "not signed by the server" in late.message
     assert code == 0, output
     assert fingerprint_words(bytes.fromhex(door.device_key)) in output
+
+
+async def test_an_agent_that_wakes_up_after_its_job_has_expired_touches_no_card(desk, door, state):
+    before = desk.contents()
+    async with running(state) as process:
+        await door.until_reported(lambda tokens: len(tokens) == 1)
+        desk.person.types(desk.pin)
+        process.send_signal(signal.SIGSTOP)
+        now = int(door.now().timestamp())
+        door.offer(desk.prepare_job(), iat=now - 300, exp=now + 1)
+        await until(lambda: door.now().timestamp() > now + 1, what="the job's end")
+        process.send_signal(signal.SIGCONT)
+        late = await door.result()
+
+    assert "the job has expired" in late.message
+    assert desk.person.was_asked() == 0
+    assert desk.contents() == before
+
+
+async def test_an_agent_that_wakes_up_after_its_visit_ended_stops_and_is_not_heard(
+    desk, door, state
+):
+    before = desk.contents()
+    async with running(state) as process:
+        desk.person.types("!hang")
+        door.offer(desk.prepare_job())
+        await until(lambda: "GETPIN" in desk.person.saw(), what="a prompt for the PIN")
+        process.send_signal(signal.SIGSTOP)
+        door.cancelled, door.result_status = True, [410]  # meanwhile, somebody else did the work
+        process.send_signal(signal.SIGCONT)
+        late = await door.result()
+        door.cancelled = False
+        door.offer(inspect_job(desk))
+        fresh = await door.result()
+
+    assert (late.outcome, late.keys) == (Outcome.PIN_CANCELLED, ())
+    assert fresh.outcome is Outcome.DONE
+    assert desk.contents() == before

@@ -28,6 +28,7 @@ from tests.build import (
     continuing,
     deciding,
     handing_in,
+    root,
     signer,
 )
 from tests.workflows.conftest import World
@@ -82,6 +83,20 @@ async def test_a_signed_signal_counts_like_an_update(world: World) -> None:
     decision = deciding(world.update, await world.view(), "logon", Verdict.APPROVE)
     await world.handle.signal(ACT, signer().sign(decision))
     assert (await world.until_lane("logon", LaneStage.READY)).stage is Stage.READY
+
+
+async def test_a_new_signing_key_counts_for_what_is_open_and_a_retired_one_for_nothing_new(
+    world: World,
+) -> None:
+    await checking(world)
+    decision = deciding(world.update, await world.view(), "logon", Verdict.APPROVE)
+    now = datetime.now(UTC)
+    retired = decisions.issue_signer(root(), now=now - timedelta(days=398))
+    new = decisions.issue_signer(root(), now=now)
+
+    assert "was not valid" in await world.refused_token(retired.sign(decision))
+    reply = await world.handle.execute_update(ACT, new.sign(decision), result_type=Reply)
+    assert reply.message == "the document was approved"
 
 
 async def test_the_same_action_counts_once(world: World) -> None:

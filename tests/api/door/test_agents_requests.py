@@ -3,10 +3,12 @@
 import json
 from datetime import timedelta
 
+import httpx2
 import pytest
 from sqlalchemy import select
 
 from api.agent_caller import check_version
+from api.app import create_agent_app
 from api.problems import Problem
 from cardflow.db.tables import AgentNonce, Card, Presence
 from cardflow.decisions import utc_now
@@ -233,3 +235,44 @@ async def test_any_request_keeps_the_agent_connected(holder, enrol):
 
     (after,) = (await holder.get("/api/v1/agents")).json()["items"]
     assert (before["connected"], after["connected"]) == (False, True)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+async def test_what_was_sent_once_is_refused_after_the_api_has_started_anew(
+    settings, holder, enrol, count
+):
+    workstation = await enrol(holder)
+    sent = [workstation.signed("PUT", PATH, BODY) for _ in range(count)]
+    for headers in sent:
+        answer = await workstation.client.put(PATH, content=BODY, headers=headers)
+        assert answer.status_code == 204
+
+    anew = create_agent_app(settings)
+    transport = httpx2.ASGITransport(app=anew)
+    async with (
+        anew.router.lifespan_context(anew),
+        httpx2.AsyncClient(transport=transport, base_url="https://localhost:8443") as client,
+    ):
+        again = [await client.put(PATH, content=BODY, headers=headers) for headers in sent]
+        fresh = await client.put(PATH, content=BODY, headers=workstation.signed("PUT", PATH, BODY))
+
+    assert {answer.status_code for answer in again} == {401}
+    refused = {answer.json()["detail"] for answer in again}
+    assert all("received before" in why or "expired" in why for why in refused)
+    assert fresh.status_code == 204
+
+
+LOOK_UPS = ["*", "%", "_", "'", ")", "' OR 1=1 --", "\\", "0" * 36, "a" * 128]
+
+
+@pytest.mark.parametrize("key_id", LOOK_UPS)
+async def test_no_pattern_finds_somebodys_agent(holder, enrol, key_id):
+    """CVE-2023-4727: a session that was looked up by pattern matched somebody's."""
+    workstation = await enrol(holder)
+    headers = workstation.signed("PUT", PATH, BODY)
+    told = headers["Signature-Input"]
+    headers["Signature-Input"] = told.replace(workstation.agent_id, key_id)
+
+    answer = await workstation.client.put(PATH, content=BODY, headers=headers)
+
+    assert answer.status_code == 401
