@@ -125,6 +125,8 @@ def _ports(settings: Settings) -> dict[str, tuple[str, int]]:
         "door_port": (settings.door_host, settings.door_port),
         "worker_metrics_port": (settings.worker_metrics_host, settings.worker_metrics_port),
     }
+    if settings.card_sign_in == "direct":
+        ports["card_port"] = (settings.api_host, settings.card_port)
     return {setting_name(field): place for field, place in ports.items()}
 
 

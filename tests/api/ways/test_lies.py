@@ -7,16 +7,19 @@ import json
 import re
 import time
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import quote
 
 import httpx2
 import pytest
 from joserfc.jwk import RSAKey
 from joserfc.util import urlsafe_b64decode
+from sqlalchemy import select
+from sqlmodel import col
 
 from api.provider import Provider
 from api.sealing import SIGN_IN, Sealer
-from cardflow.db.tables import Person
+from cardflow.db.tables import AuditEntry, Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.secret_files import write_secret
@@ -273,6 +276,23 @@ async def test_proving_anew_needs_a_provider_that_says_when(liar, browser, caplo
 
     assert answer.status_code == 401
     assert reason in caplog.text
+
+
+async def test_a_sign_in_counts_as_of_when_the_person_proved_it_there(liar, browser, app):
+    """Nobody is fresh here because they were signed in there anyway."""
+    liar.change_claims = lambda given: given.update(auth_time=NOW - HOUR)
+    await browser.get(await back_from(liar, browser))
+    liar.change_claims = lambda given: given.update(auth_time=None)
+    await browser.get(await back_from(liar, browser))
+
+    query = select(AuditEntry).where(col(AuditEntry.kind) == "signed_in")
+    async with transaction(app.state.cardflow.reads) as session:
+        rows = await session.scalars(query.order_by(col(AuditEntry.number).desc()).limit(2))
+        unsaid, said = [json.loads(row.text)["facts"]["authenticated_at"] for row in rows]
+
+    assert datetime.fromisoformat(said).timestamp() == NOW - HOUR
+    # Taken at the worst: as old as a session may be.
+    assert datetime.fromisoformat(unsaid).timestamp() < time.time() - 11 * HOUR
 
 
 FALSE_FRIENDS = [
