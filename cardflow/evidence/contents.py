@@ -1,6 +1,8 @@
 """Reading a pack that anybody may have made: bounded, never written to disk, parsed on demand."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,7 +61,11 @@ class Contents:
             raise Refused(f"{name} is missing")
         if self._zip.getinfo(name).file_size > LARGEST_MEMBER:
             raise Refused(f"{name} is larger than {LARGEST_MEMBER} bytes")
-        return self._zip.read(name)
+        try:
+            return self._zip.read(name)
+        except (RuntimeError, OSError, zlib.error, struct.error) as error:
+            # Encrypted, or packed in a way that is none: no pack was made like that.
+            raise Refused(f"{name} cannot be unpacked") from error
 
     def text(self, name: str) -> str:
         """Return a member's text."""

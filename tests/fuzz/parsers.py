@@ -174,6 +174,16 @@ def a_pack() -> bytes:
     return file.getvalue()
 
 
+def a_locked_pack() -> bytes:
+    """Return a pack whose members say that they are encrypted (APPNOTE 4.4.4, bit 0)."""
+    data = bytearray(a_pack())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := data.find(mark, at + 1)) >= 0:
+            data[at + flags] |= 1
+    return bytes(data)
+
+
 def written(text: str) -> Any:
     proof = WriteProof("logon", PROOF.cka_id, text, text[:99])
     return write_objections(LANE, proof, nonce="00" * 32, token_serial="1")
@@ -257,7 +267,7 @@ PARSERS = [
     Parser("a checkpoint", from_text(checkpoint), (Refused,), lambda: [a_checkpoint()]),
     Parser("checkpoint files", from_file("1.jws", read_tokens, whole_directory=True), (Refused,),
            lambda: [a_checkpoint() + b"\n"]),
-    Parser("a pack of evidence", evidence, (), lambda: [a_pack()]),
+    Parser("a pack of evidence", evidence, (), lambda: [a_pack(), a_locked_pack()]),
     Parser("a report of cards", lambda d: said(PresenceIn, d), (Problem,),
            lambda: [b'{"tokens": [{"token_serial": "1", "token_label": "", "manufacturer": "",'
                     b' "model": "", "reader": "", "module": "", "inventory": {"keys": []}}]}']),
