@@ -181,12 +181,18 @@ async def own_address(state: State, trusted: ssl.SSLContext | None = None) -> Fi
 
 async def keys(state: State) -> Finding:
     """Look whether the key files are there."""
-    paths: list[Path | None] = [getattr(state.settings, name) for name in SECRET_FILES]
+    names = [name for name in SECRET_FILES if _is_needed(state.settings, name)]
+    paths: list[Path | None] = [getattr(state.settings, name) for name in names]
     missing = [path.name for path in paths if path and not path.exists()]
     if missing:
         remedy = "make them, or correct the settings that name them"
         return Finding("bad", f"files that are missing: {', '.join(missing)}", remedy)
     return Finding("good", f"files that are there, for their owner only: {sum(map(bool, paths))}")
+
+
+def _is_needed(settings: Settings, name: str) -> bool:
+    """Tell whether a key file is used; that of the card's own port has a name always."""
+    return name != "card_key_file" or settings.card_sign_in == "direct"
 
 
 async def settings(state: State) -> Finding:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from api import __main__ as process
 from api.app import create_agent_app, create_app
+from api.client_certificates import Proxied
 from api.routing import transaction
 from api.shapes import In
 from api.web.entrance import local
@@ -307,14 +308,9 @@ async def test_where_both_lengths_are_given_the_transfer_encoding_counts(heard):
 async def test_an_address_is_believed_from_our_proxy_alone(
     *, settings, app, caplog, proxies, sender, seen
 ):
-    settings = settings.model_copy(update={"proxy_addresses": proxies})
-    config = process._doors(settings, app.state.cardflow)[0].config
-    config.load()
-    transport = httpx2.ASGITransport(app=config.loaded_app, client=(sender, 40000))
-    async with (
-        config.app.router.lifespan_context(config.app),
-        httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client,
-    ):
+    door = Proxied(app, settings.model_copy(update={"proxy_addresses": proxies}))
+    transport = httpx2.ASGITransport(app=door, client=(sender, 40000))
+    async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as client:
         with caplog.at_level(logging.WARNING, "api.observing"):
             await client.get("/api/v1/me", headers={"X-Forwarded-For": "198.51.100.7"})
 
