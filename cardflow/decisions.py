@@ -94,6 +94,16 @@ def read(token: str, root: str) -> Action:
     return action
 
 
+def refuse_unless_current(token: str, root: str, now: datetime) -> None:
+    """Raise Refused unless the key that signed the token is still one to sign with.
+
+    The instant in a token is its signer's word: who stole a key that has ended would date back.
+    """
+    certificate = unseal(token, root, TYPE).certificate
+    if now > certificate.not_valid_after_utc:
+        raise Refused("the token's signing key has ended")
+
+
 def unseal(token: str, root: str, kind: str) -> Sealed:
     """Return what a token of this kind says, its signature checked up to ``root``; or Refused."""
     if len(token) > MAX_TOKEN or token.count(".") != 2:  # noqa: PLR2004 a compact JWS has three parts

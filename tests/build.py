@@ -54,7 +54,9 @@ def root() -> Ed25519PrivateKey:
 @cache
 def signer() -> Signer:
     """Return a signing key under the root."""
-    return decisions.issue_signer(root(), now=datetime.now(UTC))
+    return decisions.issue_signer(
+        root(), now=datetime.now(UTC), days=36_500
+    )  # clocks of tests leap
 
 
 def a_profile(

@@ -233,7 +233,9 @@ class CardUpdate:
     @on_update.validator
     def _may_act(self, name: str, said: Sequence[RawValue]) -> None:
         try:
-            found, kind = self._objections(self._read(name, said).action), "not_allowed"
+            sent = self._read(name, said)
+            decisions.refuse_unless_current(sent.token, self._update.decision_root, workflow.now())
+            found, kind = self._objections(sent.action), "not_allowed"
         except Refused as refused:
             found, kind = refused.objections, "not_signed"
             security.error("an unsigned update was refused: %s", "; ".join(found))
@@ -253,6 +255,7 @@ class CardUpdate:
             return
         try:
             sent = self._read(name, said)
+            self._check_current(sent.token)
             found = self._objections(sent.action)
         except Refused as refused:
             found = refused.objections
@@ -262,6 +265,14 @@ class CardUpdate:
             security.error("a signal was refused: %s", "; ".join(found))
             facts = {"reason": "; ".join(found)[:500]}
             self._case.note(EventKind.MESSAGE_REFUSED, facts=facts)
+
+    def _check_current(self, token: str) -> None:
+        """Raise Refused if the signing key has ended; older runs took what it signed before."""
+        try:
+            decisions.refuse_unless_current(token, self._update.decision_root, workflow.now())
+        except Refused:
+            if workflow.patched("no-signals-by-keys-that-have-ended"):
+                raise
 
     def _was_always_recorded(self, name: str, said: Sequence[RawValue]) -> bool:
         """Older runs passed over what was no text for ``act``; their histories must replay."""

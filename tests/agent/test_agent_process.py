@@ -148,7 +148,7 @@ async def test_an_absent_card_and_another_card_are_told_apart(desk, door, state)
     assert (wrong.outcome, absent.outcome) == (Outcome.WRONG_CARD, Outcome.CARD_ABSENT)
 
 
-async def test_during_a_whole_visit_the_agent_holds_no_listening_socket(desk, door, state):
+async def test_the_agent_and_its_processes_hold_no_listening_socket(desk, door, state):
     seen, reached = set(), set()
 
     async def look(pid):

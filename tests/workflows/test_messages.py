@@ -1,5 +1,6 @@
 """Only signed actions count, each once; failures at the CA wait for an operator."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -92,9 +93,13 @@ async def test_a_new_signing_key_counts_for_what_is_open_and_a_retired_one_for_n
     decision = deciding(world.update, await world.view(), "logon", Verdict.APPROVE)
     now = datetime.now(UTC)
     retired = decisions.issue_signer(root(), now=now - timedelta(days=398))
-    new = decisions.issue_signer(root(), now=now)
+    new = decisions.issue_signer(root(), now=now, days=36_500)
 
     assert "was not valid" in await world.refused_token(retired.sign(decision))
+    back = replace(decision, at=now - timedelta(days=100))
+    assert "has ended" in await world.refused_token(retired.sign(back))  # while it was valid
+    await world.handle.signal(ACT, retired.sign(back))
+    await world.until(lambda _: world.records.of(EventKind.MESSAGE_REFUSED))
     reply = await world.handle.execute_update(ACT, new.sign(decision), result_type=Reply)
     assert reply.message == "the document was approved"
 

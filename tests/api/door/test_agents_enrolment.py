@@ -189,7 +189,8 @@ async def test_an_administrator_makes_a_code_for_somebody_and_ends_their_agent(
 
 
 async def words_of(person, agent_id) -> str:
-    agents = (await person.get("/api/v1/agents")).json()["items"]
+    mine = {"person": person.headers["X-Person"]}
+    agents = (await person.get("/api/v1/agents", params=mine)).json()["items"]
     return next(agent["words"] for agent in agents if agent["id"] == agent_id)
 
 

@@ -276,3 +276,40 @@ async def test_no_pattern_finds_somebodys_agent(holder, enrol, key_id):
     answer = await workstation.client.put(PATH, content=BODY, headers=headers)
 
     assert answer.status_code == 401
+
+
+def routes_of_agents() -> list[tuple[str, str]]:
+    """Return every address of the door that is for agents that are enrolled."""
+    paths = create_agent_app(Settings()).openapi()["paths"]
+    found = [(method.upper(), path) for path, item in paths.items() for method in item]
+    return sorted(set(found) - {("POST", "/agent/v1/enrolments")})
+
+
+async def test_a_revoked_agent_is_refused_at_every_address_of_the_door(holder, enrol):
+    """CVE-2020-28942, CVE-2021-40088: one entry checked less than the others."""
+    workstation = await enrol(holder)
+    await holder.post(f"/api/v1/agents/{workstation.agent_id}/revoke")
+    routes = routes_of_agents()
+    assert len(routes) >= 8
+    for method, path in routes:
+        asked = f"{path}?task=x" if (method, path) == ("GET", "/agent/v1/form") else path
+
+        answer = await workstation.send(method, asked, {} if method != "GET" else None)
+
+        assert answer.status_code == 403, (method, path, answer.text)
+        assert answer.json()["type"] == "urn:cardflow:problem:agent-revoked", (method, path)
+
+
+async def test_a_serial_alone_makes_no_card_anybodys(app, holder, enrol):
+    """CVE-2025-30042: only a number was checked, which whoever reads the card can say."""
+    card_id = await a_card(app, "0123-9", None)
+    workstation = await enrol(holder)
+    mine = holder.headers["X-Person"]
+
+    await workstation.report(SoftCard("0123-9").report())
+    added = await holder.post("/api/v1/cards", json={"token_serial": "new", "holder_id": mine})
+    changed = await holder.patch(f"/api/v1/cards/{card_id}", json={"holder_id": mine})
+
+    assert {added.status_code, changed.status_code} == {403}
+    assert (await card_of(app, card_id)).holder_id is None
+    assert (await holder.get("/api/v1/cards")).json()["items"] == []
