@@ -27,7 +27,7 @@ from cardflow.documents.scanner import is_answering
 from cardflow.model import Stage
 from cardflow.settings import Settings, setting_name
 from cardflow.sql import transaction
-from cardflow.startup import SECRET_FILES, objections
+from cardflow.startup import objections
 
 Grade = Literal["good", "attention", "bad", "off"]
 WORKER_SEEN = timedelta(minutes=2)
@@ -181,18 +181,12 @@ async def own_address(state: State, trusted: ssl.SSLContext | None = None) -> Fi
 
 async def keys(state: State) -> Finding:
     """Look whether the key files are there."""
-    names = [name for name in SECRET_FILES if _is_needed(state.settings, name)]
-    paths: list[Path | None] = [getattr(state.settings, name) for name in names]
-    missing = [path.name for path in paths if path and not path.exists()]
+    paths = secret_files(state.settings)
+    missing = [path.name for path in paths if not path.exists()]
     if missing:
         remedy = "make them, or correct the settings that name them"
         return Finding("bad", f"files that are missing: {', '.join(missing)}", remedy)
-    return Finding("good", f"files that are there, for their owner only: {sum(map(bool, paths))}")
-
-
-def _is_needed(settings: Settings, name: str) -> bool:
-    """Tell whether a key file is used; that of the card's own port has a name always."""
-    return name != "card_key_file" or settings.card_sign_in == "direct"
+    return Finding("good", f"files that are there, for their owner only: {len(paths)}")
 
 
 async def settings(state: State) -> Finding:

@@ -160,6 +160,13 @@ def _warn(settings: Settings) -> None:
         )
 
 
+def secret_files(settings: Settings) -> list[Path]:
+    """Return the files of secrets that these settings use."""
+    unused = set() if settings.card_sign_in == "direct" else {"card_key_file"}
+    paths = (_path(settings, field) for field in SECRET_FILES if field not in unused)
+    return [path for path in paths if path]
+
+
 def _path(settings: Settings, field: str) -> Path | None:
     path: Path | None = getattr(settings, field)
     return path

@@ -19,10 +19,8 @@ from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import DEMO_MARKER, read_secret
 from cardflow.settings import Environment, Settings
-from cardflow.startup import SECRET_FILES, objections
+from cardflow.startup import objections, secret_files
 from cli.local_secrets import Maker, make_local_secrets, make_own_secrets
-
-ON_DEMAND = {"card_key_file"}  # only an installation with that port makes it
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +40,9 @@ def contents(settings: Settings) -> dict[Path, bytes]:
 
 def test_every_secret_is_there_and_only_its_owner_reads_it(settings: Settings) -> None:
     assert objections(settings) == []
-    named = {field for field in SECRET_FILES if getattr(settings, field)}
-    assert len(named - ON_DEMAND) == 7
-    for field in named - ON_DEMAND:
-        assert read_secret(getattr(settings, field))
+    assert len(secret_files(settings)) == 7
+    for path in secret_files(settings):
+        assert read_secret(path)
     assert settings.codec_key_file.parent.stat().st_mode & 0o777 == 0o700
 
 
@@ -69,7 +66,7 @@ def test_production_refuses_all_of_them(settings: Settings) -> None:
     )
 
     refused = [line for line in objections(production) if "made for trying out" in line]
-    assert len(refused) == 9 + len(ON_DEMAND)
+    assert len(refused) == 10
 
 
 def test_production_is_not_given_demo_secrets(tmp_path: Path) -> None:
