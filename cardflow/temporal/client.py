@@ -18,7 +18,7 @@ from temporalio.runtime import (
 from temporalio.service import GrpcCompression, TLSConfig
 
 from cardflow.errors import Unavailable
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import KeyFile, Ring
 from cardflow.settings import Settings
 from cardflow.temporal.codec import WaryCodec
 from cardflow.temporal.foreign import WaryPayloadConverter
@@ -36,7 +36,7 @@ async def connect(settings: Settings, *, metrics: bool = False) -> Client:
         return await Client.connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
-            data_converter=data_converter(KeyRing.load(settings.codec_key_file)),
+            data_converter=data_converter(KeyFile(settings.codec_key_file)),
             runtime=runtime(at),
             tls=_tls(settings),
             # On one machine compression costs processor time and saves nothing.
@@ -47,7 +47,7 @@ async def connect(settings: Settings, *, metrics: bool = False) -> Client:
         raise Unavailable(message) from error
 
 
-def data_converter(ring: KeyRing) -> DataConverter:
+def data_converter(ring: Ring) -> DataConverter:
     """Return the converter that every client and worker of Cardflow uses."""
     return dataclasses.replace(
         DataConverter.default,

@@ -56,6 +56,7 @@ def server_command(settings: Settings, database: Path) -> list[str]:
     host, _, port = settings.temporal_address.rpartition(":")
     command = [str(server_program()), "server", "start-dev", "--log-level", "warn"]
     command += ["--ip", host, "--port", port, "--ui-port", str(settings.temporal_ui_port)]
+    command += ["--ui-codec-endpoint", f"{settings.public_url}/codec", "--ui-disable-news-fetch"]
     command += ["--namespace", settings.temporal_namespace]
     command += ["--db-filename", str(database), *FILE_FLAGS, *ENGINE_FLAGS]
     for key in SEARCH_ATTRIBUTES:
