@@ -45,9 +45,9 @@ def _or_sqlite(url: object, info: ValidationInfo) -> object:
 
 
 def _or_local_ui(url: object, info: ValidationInfo) -> object:
-    if url is None and info.data.get("environment") is Environment.DEMO:
+    if not url and info.data.get("environment") is Environment.DEMO:
         return f"http://localhost:{info.data.get('temporal_ui_port')}"
-    return url
+    return url or None
 
 
 def known_zone(name: str) -> str:
