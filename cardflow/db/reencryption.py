@@ -34,6 +34,8 @@ async def reencrypt(session: AsyncSession, ring: Ring) -> int:
 
 
 async def _sealed(session: AsyncSession) -> AsyncIterator[IdempotentAnswer]:
-    rows = await session.stream_scalars(select(IdempotentAnswer).execution_options(yield_per=AT_ONCE))
+    rows = await session.stream_scalars(
+        select(IdempotentAnswer).execution_options(yield_per=AT_ONCE)
+    )
     async for row in rows:
         yield row

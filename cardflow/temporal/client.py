@@ -37,7 +37,7 @@ async def connect(settings: Settings, *, metrics: bool = False) -> Client:
             settings.temporal_address,
             namespace=settings.temporal_namespace,
             data_converter=data_converter(KeyFile(settings.codec_key_file)),
-            runtime=runtime(at),
+            runtime=runtime(at, core_level="DEBUG" if settings.log_level == "debug" else "WARN"),
             tls=_tls(settings),
             # On one machine compression costs processor time and saves nothing.
             grpc_compression=GrpcCompression.NONE if _is_local(host) else GrpcCompression.GZIP,
@@ -58,10 +58,10 @@ def data_converter(ring: Ring) -> DataConverter:
 
 
 @cache
-def runtime(metrics_address: str = "") -> Runtime:
+def runtime(metrics_address: str = "", *, core_level: str = "WARN") -> Runtime:
     """Return this process's runtime; its log lines go to our logger instead of standard output."""
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporal"))
-    levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    levels = TelemetryFilter(core_level=core_level, other_level="ERROR")
     return Runtime(
         telemetry=TelemetryConfig(
             logging=LoggingConfig(filter=levels, forwarding=forwarding),

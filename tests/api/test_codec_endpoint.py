@@ -32,9 +32,7 @@ async def stored(settings):
 async def readings(client):
     """Return what the audit trail tells of readings."""
     found = await client.get("/api/v1/audit", params={"kind": "histories_read"})
-    return [
-        (entry["actor"], json.loads(entry["text"])["facts"]) for entry in found.json()["items"]
-    ]
+    return [(entry["actor"], json.loads(entry["text"])["facts"]) for entry in found.json()["items"]]
 
 
 async def test_an_administrator_reads_what_was_stored(sign_in, stored):
@@ -188,9 +186,7 @@ async def test_no_other_page_may(sign_in, stored, origin):
 
 
 @pytest.mark.parametrize(("role", "status"), [(Role.ADMIN, 200), (Role.HOLDER, 403), (None, 401)])
-async def test_temporals_pages_can_read_every_answer(
-    sign_in, anonymous, stored, role, status
-):
+async def test_temporals_pages_can_read_every_answer(sign_in, anonymous, stored, role, status):
     client = await sign_in("somebody", role) if role else anonymous
     sent = await client.post(
         PATH, json=stored, headers={"Origin": UI, "Sec-Fetch-Site": "same-site"}
