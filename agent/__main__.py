@@ -23,6 +23,9 @@ from cardflow.errors import CardflowError
 async def run(state: StateDir) -> None:
     """Serve the cards of this workstation until SIGTERM or SIGINT."""
     settings, enrolment = state.settings(), state.enrolment()
+    if settings.log_level != "info":
+        for name in (None, "httpx2", "httpcore2"):
+            logging.getLogger(name).setLevel(settings.log_level.upper())
 
     def surroundings(module_path: str) -> Surroundings:
         return Surroundings(

@@ -28,6 +28,7 @@ EXAMPLE = """[[modules]]
 name = "opensc"
 path = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so\""""
 T = TypeVar("T")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 LONGEST_PROMPT_SECONDS = 240  # the server gives a visit five minutes
 
 
@@ -46,6 +47,7 @@ class Settings:
     modules: tuple[ModuleSetting, ...]
     pinentry: str = ""
     prompt_seconds: int = 120
+    log_level: str = "info"
 
 
 @dataclass(frozen=True)
@@ -168,4 +170,6 @@ def _objections(settings: Settings) -> list[str]:
         found.append(f"pinentry: {settings.pinentry} cannot be run")
     if not 0 < settings.prompt_seconds <= LONGEST_PROMPT_SECONDS:
         found.append(f"prompt_seconds: from 1 to {LONGEST_PROMPT_SECONDS}")
+    if settings.log_level not in LOG_LEVELS:
+        found.append(f"log_level: one of {', '.join(LOG_LEVELS)}")
     return found

@@ -3,7 +3,7 @@
 Neither answers the other's addresses.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
@@ -23,6 +23,7 @@ from api import (
     card_updates,
     cards,
     certificates,
+    codec,
     contents,
     document_pages,
     documents,
@@ -48,7 +49,12 @@ from api.description import describe
 from api.docs_page import show_description
 from api.observing import Observed
 from api.problems import Shown, as_document, install_problems
-from api.security import CrossOriginProtection, ProblemWhenTooLarge, SecurityHeaders
+from api.security import (
+    CrossOriginProtection,
+    ProblemWhenTooLarge,
+    SecurityHeaders,
+    SharedWithOrigin,
+)
 from api.state import State, opened
 from api.web import account as account_pages
 from api.web import agents as agent_pages
@@ -106,12 +112,17 @@ def create_app(settings: Settings, open_state: Opener = opened) -> FastAPI:
     _include(app, documents.router, PREFIX, limit=uploads)
     for module in PAGES:
         _include(app, module.router, limit=uploads)
+    _include(app, codec.router, limit=codec.LONGEST_BYTES)
     _include(app, pki.router)
     _include(app, health.router)
     show_description(app)
     serve_files(app)
-    app.add_middleware(CrossOriginProtection, trusted=[settings.public_url], shown=errors.shown)
-    _frame(app, errors.shown, https=settings.public_url.startswith("https:"))
+    shared = {codec.PATH: ui} if (ui := settings.temporal_ui_url) else {}
+    app.add_middleware(
+        CrossOriginProtection, trusted=[settings.public_url], shared=shared, shown=errors.shown
+    )
+    https = settings.public_url.startswith("https:")
+    _frame(app, errors.shown, https=https, shared=shared)
     return app
 
 
@@ -151,8 +162,12 @@ def _include(app: FastAPI, router: APIRouter, prefix: str = "", *, limit: int = 
     app.include_router(router, prefix=prefix, max_body_size=limit)
 
 
-def _frame(app: FastAPI, shown: Shown, *, https: bool) -> None:
+def _frame(
+    app: FastAPI, shown: Shown, *, https: bool, shared: Mapping[str, str] | None = None
+) -> None:
     app.add_middleware(ProblemWhenTooLarge, shown=shown)
+    if shared:
+        app.add_middleware(SharedWithOrigin, shared=shared)
     app.add_middleware(SecurityHeaders, https=https)
     app.add_middleware(Observed)
 

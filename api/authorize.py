@@ -37,6 +37,7 @@ class Permission(StrEnum):
     SEE_AGENTS = "see_agents"
     MANAGE_AGENTS = "manage_agents"  # enrol, confirm, revoke
     SEE_AUDIT = "see_audit"
+    READ_HISTORIES = "read_histories"  # decoded, in Temporal's pages
 
 
 class Scope(StrEnum):
@@ -117,6 +118,7 @@ ANYBODYS: dict[Role, frozenset[Permission]] = {
             P.SEE_AGENTS,
             P.MANAGE_AGENTS,
             P.SEE_AUDIT,
+            P.READ_HISTORIES,
         }
     ),
     Role.AUDITOR: frozenset(
@@ -130,6 +132,7 @@ ANYBODYS: dict[Role, frozenset[Permission]] = {
             P.SEE_CERTIFICATES,
             P.SEE_AGENTS,
             P.SEE_AUDIT,
+            P.READ_HISTORIES,
         }
     ),
     Role.SERVICE: frozenset(

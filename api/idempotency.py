@@ -5,28 +5,24 @@ Answers are kept sealed: they may hold a token that is shown only once, or perso
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, Header, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from api.authorize import Caller
 from api.problems import invalid
 from api.state import State
+from cardflow.db.reencryption import bound_of
 from cardflow.db.tables import IdempotentAnswer
 from cardflow.decisions import utc_now
-from cardflow.errors import Refused
-from cardflow.key_ring import KeyRing
 from cardflow.model import new_id
+from cardflow.sealed import seal, unseal
 
 HEADER = "Idempotency-Key"
 LONGEST = 100
-NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
 NAMESPACE = uuid.UUID("6d1f1ad6-6a4c-5d0e-9f0e-0f2c1f6f3f5b")
 
 Key = Annotated[
@@ -98,21 +94,20 @@ class Attempt:
             return None
         if row.request_sha256 != digest:
             raise invalid(HEADER, "this key was used for another request", "use a new key")
-        body = unseal(self._state.keys.sealing, row.body, self._bound())
+        body = unseal(self._state.keys.sealing, row.body, bound_of(row))
         return Response(body, row.status, media_type="application/json")
 
     def _row(self, digest: str, response: Response) -> IdempotentAnswer:
-        return IdempotentAnswer(
+        row = IdempotentAnswer(
             person_id=self._caller.id,
             key=self._key,
             request_sha256=digest,
             status=response.status_code,
-            body=seal(self._state.keys.sealing, bytes(response.body), self._bound()),
+            body="",
             recorded_at=utc_now(),
         )
-
-    def _bound(self) -> bytes:
-        return f"cardflow-answer-v1\n{self._caller.id}\n{self._key}".encode()
+        row.body = seal(self._state.keys.sealing, bytes(response.body), bound_of(row))
+        return row
 
 
 async def _digest(request: Request) -> str:
@@ -120,21 +115,3 @@ async def _digest(request: Request) -> str:
     parts.append(request.headers.get("content-type", ""))
     head = json.dumps(parts).encode()
     return hashlib.sha256(head + b"\n" + await request.body()).hexdigest()
-
-
-def seal(ring: KeyRing, data: bytes, bound: bytes) -> str:
-    """Return ``data`` encrypted under the ring's current key, for a text column."""
-    nonce = os.urandom(NONCE_BYTES)
-    sealed = nonce + AESGCM(ring.key(ring.current)).encrypt(nonce, data, bound)
-    return json.dumps({"key": ring.current, "data": sealed.hex()})
-
-
-def unseal(ring: KeyRing, text: str, bound: bytes) -> bytes:
-    """Return what was sealed."""
-    stored = json.loads(text)
-    sealed = bytes.fromhex(stored["data"])
-    try:
-        cipher = AESGCM(ring.key(stored["key"]))
-        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)
-    except InvalidTag as error:
-        raise Refused("the kept answer was changed; use a new key") from error

@@ -13,7 +13,7 @@ from cardflow.decision_root import read_decision_root
 from cardflow.decisions import Signer
 from cardflow.errors import Refused
 from cardflow.job_keys import JobKeys
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import KeyFile, Ring
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 from cardflow.wire import from_json
@@ -27,8 +27,9 @@ class Keys:
     decision_root: str  # raw public key, hex: goes into every update's input
     job_key: Ed25519PrivateKey = field(repr=False)
     job_keys: JobKeys  # how the job key came to be, for agents that know an older one
-    sealing: KeyRing = field(repr=False)
-    qr: KeyRing = field(repr=False)
+    codec: Ring = field(repr=False)
+    sealing: Ring = field(repr=False)
+    qr: Ring = field(repr=False)
 
 
 def load_keys(settings: Settings) -> Keys:
@@ -42,8 +43,9 @@ def load_keys(settings: Settings) -> Keys:
         decision_root=read_decision_root(settings.decision_root_file),
         job_key=_private_key(settings.job_key_file),
         job_keys=read_job_keys(settings.job_key_history_file),
-        sealing=KeyRing.load(settings.sealing_key_file),
-        qr=KeyRing.load(settings.qr_key_file),
+        codec=KeyFile(settings.codec_key_file),
+        sealing=KeyFile(settings.sealing_key_file),
+        qr=KeyFile(settings.qr_key_file),
     )
 
 

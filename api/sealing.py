@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cardflow.errors import Refused
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import Ring
 
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
 LONGEST = 8_192
@@ -22,7 +22,7 @@ TASK, SIGN_IN = b"cardflow-task-v1", b"cardflow-sign-in-v1"
 class Sealer:
     """AES-256-GCM, bound to a purpose and to whom the sealed was handed to."""
 
-    def __init__(self, ring: KeyRing, purpose: bytes = TASK) -> None:
+    def __init__(self, ring: Ring, purpose: bytes = TASK) -> None:
         self._ring, self._purpose = ring, purpose
 
     def seal(self, token: bytes, agent_id: str) -> str:

@@ -1,9 +1,10 @@
 """What every answer carries and what no request may be: pure ASGI, so streams pass unbuffered."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,8 +47,16 @@ class SecurityHeaders:
 class CrossOriginProtection:
     """Refuses what another site makes a browser send (Fetch Metadata, else Origin)."""
 
-    def __init__(self, app: ASGIApp, *, trusted: Collection[str], shown: Shown) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        trusted: Collection[str],
+        shared: Mapping[str, str],
+        shown: Shown,
+    ) -> None:
         self._app, self._trusted, self._shown = app, frozenset(trusted), shown
+        self._shared = shared  # path -> the one other origin that may send there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on unless a browser says that it comes from elsewhere."""
@@ -61,12 +70,35 @@ class CrossOriginProtection:
     def _is_foreign(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if origin in self._trusted:
+        if origin in self._trusted or (origin and origin == self._shared.get(scope["path"])):
             return False
         if site is not None:
             return site not in ("same-origin", "none")
         # Without either header it is no browser; the bearer token or cookie is judged as ever.
         return origin is not None and urlsplit(origin).netloc != headers.get("host")
+
+
+class SharedWithOrigin:
+    """Lets the pages of one other origin read the answers of one address (CORS), signed in."""
+
+    def __init__(self, app: ASGIApp, *, shared: Mapping[str, str]) -> None:
+        self._app = app
+        self._shared = {path: _sharing(app, origin) for path, origin in shared.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, by way of the rules for its address where there are some."""
+        await self._shared.get(scope.get("path", ""), self._app)(scope, receive, send)
+
+
+def _sharing(app: ASGIApp, origin: str) -> ASGIApp:
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin],
+        allow_credentials=True,
+        allow_methods=["POST"],
+        allow_headers=["Content-Type", "X-Namespace"],
+        max_age=0,
+    )
 
 
 class ProblemWhenTooLarge:

@@ -17,6 +17,7 @@ from api.background import Background
 from api.keys import Keys, load_keys
 from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.provider import Provider, provider_of
+from api.readings import Readings
 from api.signing_in import Guesses
 from cardflow import decisions
 from cardflow.ca.embedded.authority import EmbeddedCA
@@ -43,6 +44,7 @@ class State:
     ca: AuthorityLink
     provider: Provider | None  # of OpenID, if people sign in there
     guesses: Guesses = field(default_factory=Guesses)
+    readings: Readings = field(default_factory=Readings)
     background: Background = field(default_factory=Background)
 
 

@@ -27,3 +27,4 @@ def write_json_logs(level: str, *processors: Processor) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)  # below, it quotes what is stored

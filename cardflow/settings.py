@@ -44,6 +44,12 @@ def _or_sqlite(url: object, info: ValidationInfo) -> object:
     return url or f"sqlite+aiosqlite:///{info.data.get('state_dir', '.')}/cardflow.db"
 
 
+def _or_local_ui(url: object, info: ValidationInfo) -> object:
+    if not url and info.data.get("environment") is Environment.DEMO:
+        return f"http://localhost:{info.data.get('temporal_ui_port')}"
+    return url or None
+
+
 def known_zone(name: str) -> str:
     """Return the name of a time zone, if there is such a zone."""
     if name not in available_timezones():
@@ -264,6 +270,12 @@ class Settings(BaseSettings):
     temporal_task_queue: str = Field("cardflow", description="The worker's task queue.")
     temporal_ui_port: Port = Field(
         8233, description="Port of Temporal's pages, for the server that `cardflow up` starts."
+    )
+    temporal_ui_url: Annotated[str | None, BeforeValidator(_or_local_ui)] = Field(
+        None,
+        pattern=r"^https?://[^/]+$",
+        description="Where people reach Temporal's pages: the only other site whose pages may ask "
+        "`/codec/decode` in the name of who is signed in; default: here, in the demo.",
     )
     temporal_root_file: StatePath | None = Field(
         None, description="Root certificate of Temporal's TLS, PEM; turns TLS on."

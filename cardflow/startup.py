@@ -128,6 +128,9 @@ def _about_production(settings: Settings) -> list[str]:
     found = []
     if settings.public_url.startswith("http:"):
         found.append(_objection("public_url", "it is plain HTTP", "give an https:// URL"))
+    if (settings.temporal_ui_url or "https:").startswith("http:"):
+        reason = "decoded histories would be shown on a page that travels in clear"
+        found.append(_objection("temporal_ui_url", reason, "give an https:// URL, or none"))
     if not settings.codec_key_file.exists():
         reason = f"{settings.codec_key_file} is missing, so history would be readable"
         found.append(_objection("codec_key_file", reason, "make a key ring (see docs/production)"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from cardflow.errors import CardflowError
-from cli import agents, audit, ca, cards, decide, evidence, people, policy, sign_in, updates
+from cli import agents, audit, ca, cards, codec, decide, evidence, people, policy, sign_in, updates
 from cli.demo import demo
 from cli.output import say
 from cli.stay_up import up
@@ -20,7 +20,7 @@ app = App(
     result_action="return_value",
 )
 sign_in.add_to(app)
-for part in (ca, policy, people, cards, agents, updates, decide, audit, evidence):
+for part in (ca, policy, people, cards, agents, updates, decide, audit, evidence, codec):
     app.command(part.app)
 app.command(demo)
 app.command(up)

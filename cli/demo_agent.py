@@ -40,6 +40,7 @@ def _write_settings(state: DemoState) -> None:
     state.agent_dir.mkdir(mode=0o700)
     lines = [
         f"pinentry = {json.dumps(str(state.settings.pinentry))}",
+        f'log_level = "{state.settings.log_level}"',
         "[[modules]]",
         'name = "softhsm"',
         f"path = {json.dumps(module())}",

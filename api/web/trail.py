@@ -37,6 +37,10 @@ KINDS: dict[str, str] = {
     "agent_key_changed": N_("A workstation made a new device key"),
     "agent_revoked": N_("A workstation was revoked"),
     "chain_checked": N_("The audit chain was checked"),
+    "histories_read": N_("Histories were read in Temporal's pages"),
+    "keys_rotated": N_("A key ring has a new current key"),
+    "key_retired": N_("A key was taken out of a key ring"),
+    "columns_reencrypted": N_("Sealed columns were moved to the current key"),
     "evidence_exported": N_("The evidence of an update was taken away"),
     "sign_in_ended": N_("A sign-in was ended"),
 }

@@ -18,7 +18,7 @@ from temporalio.runtime import (
 from temporalio.service import GrpcCompression, TLSConfig
 
 from cardflow.errors import Unavailable
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import KeyFile, Ring
 from cardflow.settings import Settings
 from cardflow.temporal.codec import WaryCodec
 from cardflow.temporal.foreign import WaryPayloadConverter
@@ -36,8 +36,8 @@ async def connect(settings: Settings, *, metrics: bool = False) -> Client:
         return await Client.connect(
             settings.temporal_address,
             namespace=settings.temporal_namespace,
-            data_converter=data_converter(KeyRing.load(settings.codec_key_file)),
-            runtime=runtime(at),
+            data_converter=data_converter(KeyFile(settings.codec_key_file)),
+            runtime=runtime(at, core_level="DEBUG" if settings.log_level == "debug" else "WARN"),
             tls=_tls(settings),
             # On one machine compression costs processor time and saves nothing.
             grpc_compression=GrpcCompression.NONE if _is_local(host) else GrpcCompression.GZIP,
@@ -47,7 +47,7 @@ async def connect(settings: Settings, *, metrics: bool = False) -> Client:
         raise Unavailable(message) from error
 
 
-def data_converter(ring: KeyRing) -> DataConverter:
+def data_converter(ring: Ring) -> DataConverter:
     """Return the converter that every client and worker of Cardflow uses."""
     return dataclasses.replace(
         DataConverter.default,
@@ -58,10 +58,10 @@ def data_converter(ring: KeyRing) -> DataConverter:
 
 
 @cache
-def runtime(metrics_address: str = "") -> Runtime:
+def runtime(metrics_address: str = "", *, core_level: str = "WARN") -> Runtime:
     """Return this process's runtime; its log lines go to our logger instead of standard output."""
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporal"))
-    levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    levels = TelemetryFilter(core_level=core_level, other_level="ERROR")
     return Runtime(
         telemetry=TelemetryConfig(
             logging=LoggingConfig(filter=levels, forwarding=forwarding),

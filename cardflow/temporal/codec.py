@@ -11,7 +11,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from cardflow.errors import Refused
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import Ring
 from cardflow.temporal.foreign import marked_foreign
 
 ENCODING = b"binary/cardflow-aes256gcm"
@@ -23,7 +23,7 @@ log = logging.getLogger("cardflow.security")
 class EncryptingCodec(PayloadCodec):
     """AES-256-GCM; the key's id is in the metadata, and both are authenticated."""
 
-    def __init__(self, ring: KeyRing) -> None:
+    def __init__(self, ring: Ring) -> None:
         self._ring = ring
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:

@@ -54,8 +54,10 @@ def server_program() -> Path:
 def server_command(settings: Settings, database: Path) -> list[str]:
     """Return the command that serves ``settings``' address and keeps its state in ``database``."""
     host, _, port = settings.temporal_address.rpartition(":")
-    command = [str(server_program()), "server", "start-dev", "--log-level", "warn"]
+    command = [str(server_program()), "server", "start-dev", "--log-level"]
+    command += ["debug" if settings.log_level == "debug" else "warn"]
     command += ["--ip", host, "--port", port, "--ui-port", str(settings.temporal_ui_port)]
+    command += ["--ui-codec-endpoint", f"{settings.public_url}/codec", "--ui-disable-news-fetch"]
     command += ["--namespace", settings.temporal_namespace]
     command += ["--db-filename", str(database), *FILE_FLAGS, *ENGINE_FLAGS]
     for key in SEARCH_ATTRIBUTES:

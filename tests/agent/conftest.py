@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +25,39 @@ async def desk(tmp_path, monkeypatch):
     desk = Desk(tmp_path, reader, Person(tmp_path / "person"), PIN, serial)
     yield desk
     await desk.visits.close()
+
+
+class Faults:
+    """What is to happen at the card."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir()
+
+    def set(self, what, text=""):
+        (self.folder / what).write_text(text)
+
+    def flags(self, number):
+        self.set("flags", f"{number:x}")
+
+    def logins(self):
+        file = self.folder / "logins"
+        return file.read_text() if file.exists() else ""
+
+
+@pytest.fixture(scope="session")
+def fault_module(tmp_path_factory):
+    module = tmp_path_factory.mktemp("module") / "fault_card.so"
+    source = Path(__file__).with_name("fault_card.c")
+    command = ["gcc", "-shared", "-fPIC", "-o", module, source, "-ldl"]
+    subprocess.run(command, check=True)
+    return str(module)
+
+
+@pytest.fixture
+def faults(desk, fault_module, monkeypatch, tmp_path):
+    """Accidents on order; the independent look at the card goes past them."""
+    faults = Faults(tmp_path / "faults")
+    monkeypatch.setenv("CARD_FAULTS", str(faults.folder))
+    desk.module = fault_module
+    return faults

@@ -3,6 +3,9 @@
    The folder in CARD_FAULTS holds what is to happen. A file named <what>@<function> acts once,
    when that function is called, and is taken away before:
      full    the card answers CKR_DEVICE_MEMORY           error   CKR_DEVICE_ERROR
+     refuse  the call returns the number in the file, as hex, and does nothing
+     doubt   the call is carried out, and returns the number in the file all the same
+     stop    the process stops itself (SIGSTOP) before the call, until somebody continues it
      move    each pair of lines names a directory to rename (a card is pulled, another put in)
      die     the process is killed before the call        died    ... after the call
      hang    the call does not return
@@ -22,7 +25,7 @@ typedef ul (*call)(ul, ul, ul, ul, ul, ul, ul, ul);
 struct list { unsigned char version[8]; void *at[68]; };
 struct token_info { unsigned char texts[96]; ul flags; };
 
-enum { TOKEN_INFO = 6, LOGIN = 18, CREATE = 20, DESTROY = 22, SIGN = 43, GENERATE = 59 };
+enum { FINALIZE = 1, TOKEN_INFO = 6, LOGIN = 18, CREATE = 20, DESTROY = 22, SIGN = 43, GENERATE = 59 };
 enum { DEVICE_ERROR = 0x30, DEVICE_MEMORY = 0x31 };
 
 static struct list real, ours;
@@ -37,6 +40,22 @@ static int happens(const char *what, const char *function)
     char path[4096];
     named(path, what, function);
     return unlink(path) == 0;
+}
+
+/* Return the number in a file that is taken away, or else 0. */
+static ul number_in(const char *what, const char *function)
+{
+    char path[4096];
+    ul number = 0;
+    named(path, what, function);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 0;
+    unlink(path);
+    if (fscanf(file, "%lx", &number) != 1)
+        number = DEVICE_ERROR;
+    fclose(file);
+    return number;
 }
 
 static void move_cards(const char *function)
@@ -62,14 +81,19 @@ static ul through(int number, const char *function, ul a, ul b, ul c, ul d, ul e
     while (happens("hang", function))
         for (;;)
             pause();
+    if (happens("stop", function))
+        raise(SIGSTOP);
     if (happens("full", function))
         return DEVICE_MEMORY;
     if (happens("error", function))
         return DEVICE_ERROR;
+    ul refused = number_in("refuse", function), doubtful = number_in("doubt", function);
+    if (refused)
+        return refused;
     ul answer = ((call)real.at[number])(a, b, c, d, e, f, g, h);
     if (happens("died", function))
         kill(getpid(), SIGKILL);
-    return answer;
+    return doubtful ? doubtful : answer;
 }
 
 #define FUNCTION(name, number)                                                    \
@@ -77,6 +101,7 @@ static ul through(int number, const char *function, ul a, ul b, ul c, ul d, ul e
     {                                                                             \
         return through(number, #name, a, b, c, d, e, f, g, h);                    \
     }
+FUNCTION(C_Finalize, FINALIZE)
 FUNCTION(C_CreateObject, CREATE)
 FUNCTION(C_DestroyObject, DESTROY)
 FUNCTION(C_Sign, SIGN)
@@ -120,6 +145,7 @@ ul C_GetFunctionList(struct list **answer)
     void *softhsm = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
     ((ul (*)(struct list **))dlsym(softhsm, "C_GetFunctionList"))(&theirs);
     real = ours = *theirs;
+    ours.at[FINALIZE] = C_Finalize;
     ours.at[TOKEN_INFO] = C_GetTokenInfo;
     ours.at[LOGIN] = C_Login;
     ours.at[CREATE] = C_CreateObject;

@@ -51,7 +51,7 @@ def write_settings(desk, state):
     state.mkdir(exist_ok=True)
     (state / "agent.toml").write_text(
         f'pinentry = "{desk.person.program}"\nprompt_seconds = 20\n'
-        f'[[modules]]\nname = "softhsm"\npath = "{desk.reader.module}"\n'
+        f'[[modules]]\nname = "softhsm"\npath = "{desk.module or desk.reader.module}"\n'
     )
 
 

@@ -1,8 +1,5 @@
 """Everything that goes wrong at a card is a named state, and the old pair stays as it was."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from agent.visits import Visits
@@ -16,42 +13,6 @@ pytestmark = pytest.mark.softhsm
 
 FINAL_TRY, LOCKED, COUNT_LOW, PINPAD, WRITE_PROTECTED = 0x20000, 0x40000, 0x10000, 0x100, 0x2
 STEPS = ["C_GenerateKeyPair", "C_CreateObject", "C_DestroyObject", "C_Sign"]
-
-
-class Faults:
-    """What is to happen at the card."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-
-    def set(self, what, text=""):
-        (self.folder / what).write_text(text)
-
-    def flags(self, number):
-        self.set("flags", f"{number:x}")
-
-    def logins(self):
-        file = self.folder / "logins"
-        return file.read_text() if file.exists() else ""
-
-
-@pytest.fixture(scope="session")
-def fault_module(tmp_path_factory):
-    module = tmp_path_factory.mktemp("module") / "fault_card.so"
-    source = Path(__file__).with_name("fault_card.c")
-    command = ["gcc", "-shared", "-fPIC", "-o", module, source, "-ldl"]
-    subprocess.run(command, check=True)
-    return str(module)
-
-
-@pytest.fixture
-def faults(desk, fault_module, monkeypatch, tmp_path):
-    """Accidents on order; the independent look at the card goes past them."""
-    faults = Faults(tmp_path / "faults")
-    monkeypatch.setenv("CARD_FAULTS", str(faults.folder))
-    desk.module = fault_module
-    return faults
 
 
 async def run(desk, job):

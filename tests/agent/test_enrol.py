@@ -126,6 +126,7 @@ async def test_an_enrolled_workstation_is_enrolled_anew_only_when_told_so(door, 
         ('[[modules]]\nname = "x"\npath = "/bin/sh"\nmore = 1', "more: unknown field"),
         ('pinentry = "/nowhere"\n[[modules]]\nname = "x"\npath = "/bin/sh"', "cannot be run"),
         ('prompt_seconds = 999\n[[modules]]\nname = "x"\npath = "/bin/sh"', "prompt_seconds"),
+        ('log_level = "loud"\n[[modules]]\nname = "x"\npath = "/bin/sh"', "log_level: one of"),
     ],
 )
 def test_wrong_settings_are_refused_by_file_key_and_reason(tmp_path, text, reason):

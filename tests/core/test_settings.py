@@ -107,6 +107,7 @@ def test_production_starts_when_nothing_is_wrong(tmp_path: Path) -> None:
     ("changes", "objection"),
     [
         ({"public_url": "http://localhost:8000"}, "CARDFLOW_PUBLIC_URL: it is plain HTTP"),
+        ({"temporal_ui_url": "http://localhost:8233"}, "TEMPORAL_UI_URL: .* travels in clear"),
         ({"codec_key_file": "nowhere"}, "CARDFLOW_CODEC_KEY_FILE: .*nowhere is missing"),
         ({"database_url": "postgresql+psycopg://c:hunter2@db/c"}, "DATABASE_URL: it holds a pass"),
         ({"smtp_host": "mail.example", "smtp_starttls": False}, "SMTP_STARTTLS: .* in clear"),
@@ -137,6 +138,14 @@ def test_production_names_everything_that_is_wrong_at_once(tmp_path: Path) -> No
         load_settings(tmp_path)
 
     assert len(refusal.value.objections) == 3
+
+
+def test_only_the_demo_knows_temporals_pages_by_itself(tmp_path: Path) -> None:
+    demo = Settings(state_dir=tmp_path, temporal_ui_port=9999)
+    unset = Settings(state_dir=tmp_path, environment=Environment.PRODUCTION, temporal_ui_url="")
+
+    assert demo.temporal_ui_url == "http://localhost:9999"
+    assert unset.temporal_ui_url is None
 
 
 def test_sqlite_in_production_is_warned_about(

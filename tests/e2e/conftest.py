@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from cardflow.settings import SETTINGS_FILE
 from cli.demo_card import BADGE_ID
 from cli.demo_people import ADMIN, Cast
 from cli.demo_proofs import objects_by_id
@@ -34,6 +35,8 @@ class Running:
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     """Yield the stage, set: nothing runs yet."""
     state = fresh(tmp_path_factory.mktemp("demo") / "state")
+    with (state.directory / SETTINGS_FILE).open("a") as settings:
+        settings.write('log_level = "debug"\n')  # what must not be said is looked for in logs
     scene = Scene(state, Cast(state), Story())
     await set_stage(scene)
     yield scene
@@ -43,9 +46,13 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
 @pytest.fixture(scope="module")
 async def running(scene: Scene) -> AsyncIterator[Running]:
     """Yield the stage with everything running, the agent too."""
-    async with started(scene) as supervisor:
-        await start_agent(scene, supervisor)
-        yield Running(scene, supervisor)
+    with pytest.MonkeyPatch.context() as surroundings:
+        temporary = scene.state.directory / "temporary"
+        temporary.mkdir()
+        surroundings.setenv("TMPDIR", str(temporary))
+        async with started(scene) as supervisor:
+            await start_agent(scene, supervisor)
+            yield Running(scene, supervisor)
 
 
 def policy(name: str, *profiles: tuple[str, str, str], **options: str) -> str:

@@ -4,6 +4,8 @@ What a test leaves on the card is what the next one finds there, as in life; eac
 what it wants there, so that every test also runs alone.
 """
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,15 @@ from cli.demo_proofs import KINDS
 from cli.demo_setup import Scene
 from cli.demo_steps import Turns, UpdateRun
 from tests.e2e.conftest import Running, managed, on_card, policy, under
+from tests.e2e.stores import Histories
+from tests.e2e.traces import Traces, leave, personal_data, plant, stores
+from tests.secrecy.search import Search, all_within
 
 pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.xdist_group("demo")]
 TLS = ("tls-client", "none", "P-256")
 LOGON = ("smart-card-logon", "R", "RSA-2048")
 SIGNING = ("smime-signing", "F", "P-256")
+LEAST_STORES, LEAST_PERSONAL = 20, 20
 
 
 def bring_to(scene: Scene, *profiles: str) -> None:
@@ -284,3 +290,48 @@ async def test_a_form_is_signed_with_the_card_and_approved_by_the_policy(running
     assert received[0]["findings"]["signature"]["verdict"] == "good"
     assert f"{digest[:4]} {digest[4:8]}" in running.scene.state.prompts.read_text()
     assert whole_pairs(running.scene) == 2
+
+
+# What all of the above has left behind
+
+
+@pytest.fixture(scope="module")
+async def traces(running: Running) -> Traces:
+    """Return what two more updates left, the first with a wrong PIN and then the right one."""
+    traces = await running.do(partial(leave, running.scene, os.getpid()))
+    await plant(traces)
+    return traces
+
+
+@pytest.fixture(scope="module")
+async def histories(traces: Traces) -> Histories:
+    """Return what Temporal keeps."""
+    return await Histories.of(traces.scene.state.settings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the memory of others")
+async def test_no_pin_is_in_any_store_and_what_was_planted_is_found_in_each(
+    traces: Traces, histories: Histories
+) -> None:
+    pins = {"right PIN": traces.right, "wrong PIN": traces.wrong}
+    with Search(pins) as search:
+        found = {one.name: one.searched(search) for one in stores(traces, histories)}
+
+    assert {name: pins for name, (pins, _) in found.items() if pins} == {}
+    assert ", ".join(name for name, (_, has_control) in found.items() if not has_control) == ""
+    assert len(found) >= LEAST_STORES
+
+
+async def test_personal_data_is_nowhere_in_temporal_without_the_key(
+    traces: Traces, histories: Histories
+) -> None:
+    fields = personal_data(traces)
+    on_disk = [file.read_bytes() for file in traces.scene.state.directory.glob("temporal.db*")]
+    without = all_within(*on_disk, *histories.raw, *histories.as_json, *histories.pages)
+    with Search(fields) as search:
+        in_clear = search.found_in(without)
+        with_key = search.found_in(all_within(*histories.decoded))
+
+    assert [name for name in fields if f"{name} as UTF-8" not in with_key] == []
+    assert in_clear == []
+    assert len(fields) >= LEAST_PERSONAL

@@ -1,0 +1,1 @@
+"""Looking for what must not be there: every encoding, every wrapping, every kind of store."""
