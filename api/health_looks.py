@@ -27,7 +27,7 @@ from cardflow.documents.scanner import is_answering
 from cardflow.model import Stage
 from cardflow.settings import Settings, setting_name
 from cardflow.sql import transaction
-from cardflow.startup import objections
+from cardflow.startup import objections, secret_files
 
 Grade = Literal["good", "attention", "bad", "off"]
 WORKER_SEEN = timedelta(minutes=2)
