@@ -182,7 +182,12 @@ async def counts(session: AsyncSession, ring: KeyRing, row: SecondFactor, code: 
     typed = "".join(code.split())
     if len(typed) == DIGITS and typed.isdigit():
         step = _step(row, typed, ring)
-        return step is not None and await count_step(session, row.person_id, step)
+        if step is None or not await count_step(session, row.person_id, step):
+            return False
+        # Under the current key again, so that older ones can leave the ring.
+        secret = unseal(ring, row.secret, _bound(row.person_id))
+        row.secret = seal(ring, secret, _bound(row.person_id))
+        return True
     digest = recovery_digest(code)
     used = await use_recovery_code(session, row.person_id, digest, now=utc_now())
     if used:

@@ -60,7 +60,7 @@ CODE_NEEDED, CODE_WRONG = "code-needed", "code-wrong"
 log = logging.getLogger(__name__)
 
 
-Code = Annotated[str, Field(max_length=20)]
+Code = Annotated[str, Field(max_length=40)]
 
 
 class Credentials(In):

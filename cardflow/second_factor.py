@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 SECRET_BYTES = 20  # RFC 4226 4, R6: 160 bits
 DIGITS, STEP_SECONDS = 6, 30  # what every authenticator app takes
 DRIFT = (0, -1, 1)  # RFC 6238 5.2: one step for slow typing and for clocks
-RECOVERY_CODES = 10
+RECOVERY_CODES, RECOVERY_GROUPS = 10, 6
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that looks like something else
 
 
@@ -57,11 +57,12 @@ def _totp(secret: bytes) -> TOTP:
 
 
 def new_recovery_codes() -> list[str]:
-    """Return codes of 59 bits each, as people copy them: ``abcd-efgh-jkmn``."""
-    return [
-        "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(3))
-        for _ in range(RECOVERY_CODES)
-    ]
+    """Return codes as people copy them, in groups of four: 118 bits each, so a hash keeps them."""
+    return ["-".join(_group() for _ in range(RECOVERY_GROUPS)) for _ in range(RECOVERY_CODES)]
+
+
+def _group() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(4))
 
 
 def recovery_digest(code: str) -> str:

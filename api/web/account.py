@@ -43,6 +43,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS))]
+ENDING = [Depends(may(Permission.OWN_ACCOUNT, Proof.FRESH))]
 Word = Annotated[str, Form(max_length=64)]
 
 
@@ -85,7 +86,7 @@ def _settings(language: str, time_zone: str, mail_digest: MailDigest | None) -> 
     return MePatch(language=language, time_zone=time_zone, mail_digest=mail_digest)
 
 
-@router.post("/account/sessions/{sign_in_id}/end", name="end_sign_in_form")
+@router.post("/account/sessions/{sign_in_id}/end", name="end_sign_in_form", dependencies=ENDING)
 async def end_one(
     request: Request, sign_in_id: Id, caller: Owner, session: Transaction, settings: AppSettings
 ) -> Response:
@@ -94,7 +95,7 @@ async def end_one(
     return go(request, HERE, N_("The sign-in has ended."))
 
 
-@router.post("/account/sessions/end-others", name="end_others_form")
+@router.post("/account/sessions/end-others", name="end_others_form", dependencies=ENDING)
 async def end_others(request: Request, caller: Owner, session: Transaction) -> Response:
     """End every other sign-in of one's own."""
     await end_other_sign_ins(caller, session)

@@ -59,7 +59,7 @@ async def confirm(
         if not code.strip():
             raise invalid("code", "type the code that the app shows now")
         async with transaction(state.sessions) as session:
-            made = await confirm_factor(CodeIn(code=code[:20]), caller, session, state.keys)
+            made = await confirm_factor(CodeIn(code=code.strip()[:20]), caller, session, state.keys)
     except NOT_DONE as error:
         return await _codes(request, caller, state, **shown_again(error, ""))
     return await _codes(request, caller, state, made=made.codes)

@@ -29,7 +29,7 @@ def the_other_half(state: State, half: str, code: str) -> Credentials:
         raise _again() from None
     if until <= utc_now():
         raise _again()
-    return Credentials(**told, code=code.strip()[:20])
+    return Credentials(**told, code=code.strip()[:40])
 
 
 def _again() -> Problem:

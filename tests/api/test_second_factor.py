@@ -1,5 +1,6 @@
 """One-time codes beside the password: set up, asked for, used once, taken away."""
 
+import json
 import re
 from base64 import b32decode
 from datetime import timedelta
@@ -7,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from api.second_factor import counts
 from cardflow.db.tables import AuditEntry, RecoveryCode, SecondFactor
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
@@ -216,7 +218,7 @@ async def test_pages_set_codes_up_and_remove_them(sign_in):
 
     assert "<svg" in begun.text
     assert wrong.status_code == 422
-    assert len(re.findall(r"[2-9a-z]{4}-[2-9a-z]{4}-[2-9a-z]{4}", done.text)) == 10
+    assert len(re.findall(r"(?:[2-9a-z]{4}-){5}[2-9a-z]{4}", done.text)) == 10
     assert renewed.status_code == 200
     assert removed.status_code == 303
 
@@ -261,3 +263,17 @@ class TestRequired:
 async def kinds(app) -> list[str]:
     async with transaction(app.state.cardflow.reads) as session:
         return list((await session.scalars(select(AuditEntry.kind))).all())
+
+
+async def test_a_secret_moves_to_the_rings_current_key_when_it_is_used(sign_in, app):
+    secret, _ = await set_up(await sign_in("holly"))
+    state = app.state.cardflow
+    ring = state.keys.sealing.rotated("next")
+
+    async with transaction(state.sessions) as session:
+        row = (await session.scalars(select(SecondFactor))).one()
+        assert await counts(session, ring, row, now_code(secret, steps=1))
+
+    async with transaction(state.reads) as session:
+        kept = (await session.scalars(select(SecondFactor))).one()
+    assert json.loads(kept.secret)["key"] == "next"

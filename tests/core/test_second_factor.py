@@ -1,10 +1,12 @@
 """One-time codes: those of RFC 6238, each once; and recovery codes."""
 
 from datetime import UTC, datetime, timedelta
+from math import log2
 
 import pytest
 
 from cardflow.second_factor import (
+    ALPHABET,
     RECOVERY_CODES,
     code_at,
     new_recovery_codes,
@@ -70,6 +72,13 @@ def test_secrets_and_recovery_codes_are_new_each_time():
     assert len(set(codes)) == RECOVERY_CODES
     assert new_secret() != new_secret()
     assert not set(codes) & set(new_recovery_codes())
+
+
+def test_recovery_codes_have_112_random_bits_at_least():
+    signs = "".join(new_recovery_codes()).replace("-", "")
+
+    assert len(signs) / RECOVERY_CODES * log2(len(ALPHABET)) >= 112
+    assert set(signs) <= set(ALPHABET)
 
 
 def test_a_recovery_code_is_known_however_it_is_typed():
