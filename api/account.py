@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.paging import Page
 from api.problems import not_found, problems
@@ -28,6 +28,7 @@ ID_LENGTH = 32
 router = APIRouter(prefix="/me", tags=["session"], route_class=GuardedRoute)
 
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+Ender = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT, Proof.FRESH))]
 
 
 class SignInOut(Out):
@@ -52,7 +53,7 @@ async def show_sign_ins(caller: Owner, session: Reading, settings: AppSettings) 
     "/sessions/{sign_in_id}", status_code=204, operation_id="end_sign_in", responses=problems(404)
 )
 async def end_sign_in(
-    sign_in_id: Id, caller: Owner, session: Transaction, settings: AppSettings
+    sign_in_id: Id, caller: Ender, session: Transaction, settings: AppSettings
 ) -> None:
     """End one of one's own sign-ins."""
     rows = await _mine(session, caller, settings)
@@ -66,7 +67,7 @@ async def end_sign_in(
 @router.delete(
     "/sessions", status_code=204, operation_id="end_other_sign_ins", responses=problems()
 )
-async def end_other_sign_ins(caller: Owner, session: Transaction) -> None:
+async def end_other_sign_ins(caller: Ender, session: Transaction) -> None:
     """End all of one's own sign-ins but the one that asks."""
     await close_sessions_of(session, caller.id, but=caller.token_sha256)
     await _remember(session, caller)

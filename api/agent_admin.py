@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.agent_caller import is_too_old
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
@@ -29,6 +29,7 @@ router = APIRouter(prefix="/agents", tags=["agents"], route_class=OnceRoute)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_AGENTS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS))]
+Confirmer = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS, Proof.IN_PERSON))]
 
 
 AgentState = Literal["pending", "compared", "confirmed", "revoked"]
@@ -127,7 +128,7 @@ async def make_code(body: CodeIn, caller: Keeper, session: Transaction) -> CodeO
 
 @router.post("/{agent_id}/confirm", operation_id="confirm_agent", responses=problems(404, 409))
 async def confirm_agent(
-    agent_id: Id, body: WordsIn, caller: Keeper, session: Transaction, settings: AppSettings
+    agent_id: Id, body: WordsIn, caller: Confirmer, session: Transaction, settings: AppSettings
 ) -> AgentOut:
     """Confirm an agent by the words that its workstation shows.
 

@@ -39,6 +39,7 @@ from api import (
     pki,
     policies,
     policy_preview,
+    second_factor,
     session,
     signatures,
     tokens,
@@ -60,6 +61,7 @@ from api.web import account as account_pages
 from api.web import agents as agent_pages
 from api.web import (
     auditor,
+    codes,
     desk,
     entrance,
     errors,
@@ -87,14 +89,15 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, people, identities, tokens, cards, contents, card_updates, updates, facts,
+    session, account, second_factor, people, identities, tokens, cards, contents, card_updates,
+    updates, facts,
     work,
     mails,  # before policies, whose versions its address looks like
     policies, policy_preview, authority, ca, certificates, agent_admin, audit, audit_checks,
     audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,
 )  # fmt: skip
 PAGES = (
-    entrance, ways, live, account_pages, my_cards, updating, one_update,
+    entrance, ways, live, account_pages, codes, my_cards, updating, one_update,
     desk, together, papers, register, holders, officer, issued, auditor,
     people_pages, imports, policy_drafts, policy_mails, policy_pages,
     agent_pages, health_pages, token_pages,

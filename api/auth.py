@@ -2,7 +2,9 @@
 
 import hashlib
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -11,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authorize import Caller, Permission, authorize
 from api.problems import Problem
-from api.state import State, state_of
+from api.state import AppSettings, State, state_of
+from cardflow.db.register_factors import confirmed_factor
 from cardflow.db.register_identity import (
     SignIn,
     note_use,
@@ -26,6 +29,8 @@ from cardflow.sql import transaction
 SESSION_PREFIX = "cfs_"
 API_TOKEN_PREFIX = "cft_"  # noqa: S105 a prefix, not a token
 LONGEST_TOKEN = 100
+FRESH_NEEDED = "fresh-sign-in-needed"
+CODES_NEEDED = "one-time-codes-needed"
 
 
 # Only for the API's description: the token is read below, from the cookie too.
@@ -77,24 +82,56 @@ async def identify_again(request: Request) -> bool:
     return True
 
 
+class Proof(StrEnum):
+    """How sure a route wants to be of who asks."""
+
+    ANY = "any"  # a sign-in or an API token that is good
+    FRESH = "fresh"  # and, of a person, a proof of the last minutes
+    IN_PERSON = "in_person"  # such a proof, and no API token
+
+
 class Requirement:
     """A route's declared permission; as a dependency it yields the caller who has it."""
 
-    def __init__(self, permission: Permission) -> None:
-        self.permission = permission
+    def __init__(self, permission: Permission, proof: Proof = Proof.ANY) -> None:
+        self.permission, self.proof = permission, proof
 
-    def __call__(self, caller: SignedIn) -> Caller:
-        """Return the caller, or raise Problem 403."""
+    def __call__(self, caller: SignedIn, settings: AppSettings) -> Caller:
+        """Return the caller, or raise Problem 403, or 401 when they must prove who they are."""
         if caller.must_change_password and self.permission is not Permission.OWN_ACCOUNT:
             detail = "change your password first: PUT /api/v1/me/password"
             raise Problem(403, detail, slug="password-change-needed")
+        if caller.must_set_up_codes and self.permission is not Permission.OWN_ACCOUNT:
+            detail = "set up one-time codes first: POST /api/v1/me/second-factor"
+            raise Problem(403, detail, slug=CODES_NEEDED)
         authorize(caller, self.permission)
+        if self.proof is not Proof.ANY:
+            _check_proof(caller, self.proof, settings)
         return caller
 
 
-def may(permission: Permission) -> Requirement:
+def _check_proof(caller: Caller, proof: Proof, settings: Settings) -> None:
+    if caller.by_api_token and proof is Proof.FRESH:
+        return  # it was made with a fresh sign-in, for machines that have no password to give
+    if caller.by_api_token:
+        detail = "an API token cannot do this: a person signs in and does it"
+        raise Problem(403, detail, slug="person-needed")
+    age = timedelta(minutes=settings.fresh_minutes)
+    if caller.authenticated_at is None or caller.authenticated_at + age <= utc_now():
+        raise _again(age)
+
+
+def _again(age: timedelta) -> Problem:
+    seconds = int(age.total_seconds())
+    # RFC 9470 3: which authentication is missing, so that a client can get it and ask again.
+    challenge = f'Bearer error="insufficient_user_authentication", max_age="{seconds}"'
+    detail = "confirm that it is you: POST /api/v1/session/confirm"
+    return Problem(401, detail, slug=FRESH_NEEDED, headers={"WWW-Authenticate": challenge})
+
+
+def may(permission: Permission, proof: Proof = Proof.ANY) -> Requirement:
     """Return the dependency of a route that needs ``permission``: ``Depends(may(...))``."""
-    return Requirement(permission)
+    return Requirement(permission, proof)
 
 
 def anybody() -> None:
@@ -128,6 +165,8 @@ async def _identify(state: State, token: str) -> Caller:
         by_api_token=found.by_api_token,
         way=found.way,
         same_as=found.person.same_as or "",
+        authenticated_at=found.authenticated_at,
+        must_set_up_codes=found.needs_factor and not found.by_api_token,
     )
 
 
@@ -135,6 +174,9 @@ async def _look_up(state: State, token: str) -> SignIn | None:
     digest, now = token_digest(token), utc_now()
     async with transaction(state.reads) as session:
         found = await _find(session, token, digest, now, state.settings)
+        if found and state.settings.second_factor_roles & set(found.person.roles):
+            factor = await confirmed_factor(session, found.person.id)
+            found = replace(found, needs_factor=factor is None)
     if found and found.stale:
         async with transaction(state.sessions) as session:
             await note_use(session, digest, by_api_token=found.by_api_token, now=now)

@@ -1,6 +1,7 @@
 """Who may do what to what: one table, one question, and no is the default."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from api.problems import Problem, not_found
@@ -10,7 +11,8 @@ from cardflow.model import Role
 class Permission(StrEnum):
     """What a route can require; every route names one."""
 
-    OWN_ACCOUNT = "own_account"  # one's own name, password and tokens
+    OWN_ACCOUNT = "own_account"  # one's own name, password and sign-ins
+    OWN_TOKENS = "own_tokens"
     SEE_PEOPLE = "see_people"
     MANAGE_PEOPLE = "manage_people"
     SEE_CARDS = "see_cards"
@@ -49,7 +51,7 @@ class Scope(StrEnum):
 
 P = Permission
 FOR_ALL = frozenset({P.SEE_POLICIES})
-OF_ONES_OWN = frozenset({P.OWN_ACCOUNT})
+OF_ONES_OWN = frozenset({P.OWN_ACCOUNT, P.OWN_TOKENS})
 HOLDERS_OWN = frozenset(
     {
         P.SEE_CARDS,
@@ -155,6 +157,8 @@ class Caller:
     token_sha256: str = ""  # of the session or API token that was shown
     by_api_token: bool = False
     way: str = ""  # in which this person signed in: password provider card
+    authenticated_at: datetime | None = None  # of a session: when they last proved who they are
+    must_set_up_codes: bool = False  # a role asks for one-time codes, and there are none yet
     same_as: str = ""  # whose second account this is
 
     @property

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.service import RPCError
 
 from api.actions import accepted, record, told
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.ca_shapes import (
     Around,
@@ -45,7 +45,7 @@ from workflows.card_update import CA_ANSWERED, CardUpdate, workflow_id
 router = APIRouter(prefix="/ca", tags=["ca"], route_class=GuardedRoute)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_REQUESTS))]
-Officer = Annotated[Caller, Depends(may(Permission.DECIDE_REQUEST))]
+Officer = Annotated[Caller, Depends(may(Permission.DECIDE_REQUEST, Proof.IN_PERSON))]
 RequestId = Annotated[str, Path(max_length=200)]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 

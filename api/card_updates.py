@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, authorize
 from api.idempotency import GivenKey, id_for
 from api.opening import Opened, Wish, earlier, open_update
@@ -37,6 +37,7 @@ router = APIRouter(prefix="/cards", tags=["updates"], route_class=GuardedRoute)
 
 Opener = Annotated[Caller, Depends(may(Permission.OPEN_UPDATE))]
 Clearer = Annotated[Caller, Depends(may(Permission.CLEAR_CARD))]
+Revoker = Annotated[Caller, Depends(may(Permission.CLEAR_CARD, Proof.FRESH))]
 ProfileName = Annotated[str, StringConstraints(max_length=64)]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Optional = Annotated[list[ProfileName], Query(max_length=50)]
@@ -156,7 +157,7 @@ async def show_clearing(
     responses=problems(404, 409, 413),
 )
 async def clear_card(
-    card_id: Id, body: ClearIn, caller: Clearer, state: Everything, key: GivenKey
+    card_id: Id, body: ClearIn, caller: Revoker, state: Everything, key: GivenKey
 ) -> OpenedOut:
     """Revoke every certificate of ours on the card and remove it; third-party objects stay."""
     update_id = id_for(caller, key)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.csv_import import (
     CSV_BODY,
@@ -57,6 +57,7 @@ router = APIRouter(prefix="/cards", tags=["cards"], route_class=OnceRoute)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_CARDS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS))]
+Changer = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS, Proof.FRESH))]
 Serial = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?$")]
 PolicyName = Annotated[str, StringConstraints(max_length=100, pattern="^[a-z0-9-]*$")]
 
@@ -178,7 +179,7 @@ async def show_card(card_id: Id, caller: Reader, session: Reading) -> CardOut:
 
 @router.patch("/{card_id}", operation_id="change_card", responses=problems(404, 409, 413))
 async def change_card(
-    card_id: Id, body: CardPatch, caller: Keeper, session: Transaction
+    card_id: Id, body: CardPatch, caller: Changer, session: Transaction
 ) -> CardOut:
     """Assign, label, disable or enable a card, or put it under another policy."""
     card = await _card(session, card_id)
@@ -202,7 +203,7 @@ async def change_card(
     max_body_size=IMPORT_LIMIT,
 )
 async def import_cards(
-    request: Request, caller: Keeper, session: Transaction, dry_run: DryRun = False
+    request: Request, caller: Changer, session: Transaction, dry_run: DryRun = False
 ) -> ImportOut:
     """Register or change the cards of a CSV file by serial; bad lines are refused one by one."""
     content = await csv_of(request)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.ca_shapes import parts_of
 from api.certificate_shapes import (
@@ -50,7 +50,7 @@ MEDIA_TYPES = {
 router = APIRouter(prefix="/ca/certificates", tags=["ca"], route_class=GuardedRoute)
 
 Searcher = Annotated[Caller, Depends(may(Permission.SEE_CERTIFICATES))]
-Revoker = Annotated[Caller, Depends(may(Permission.REVOKE_CERTIFICATE))]
+Revoker = Annotated[Caller, Depends(may(Permission.REVOKE_CERTIFICATE, Proof.FRESH))]
 SerialNumber = Annotated[str, Path(max_length=60)]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.accounts_there import tie, untie
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.problems import not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
@@ -22,6 +22,7 @@ from cardflow.settings import Settings
 router = APIRouter(prefix="/people", tags=["people"], route_class=GuardedRoute)
 
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
+Tier = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 
 
 class IdentityIn(In):
@@ -52,7 +53,7 @@ async def show_identity(
 
 @router.put("/{person_id}/identity", operation_id="set_identity", responses=problems(404, 409, 413))
 async def set_identity(
-    person_id: Id, body: IdentityIn, caller: Admin, session: Transaction, settings: AppSettings
+    person_id: Id, body: IdentityIn, caller: Tier, session: Transaction, settings: AppSettings
 ) -> IdentityOut:
     """Tie an account at the provider to a person; one that they had before is untied."""
     person, account = await _person(session, person_id), Account(_issuer(settings), body.subject)
@@ -72,7 +73,7 @@ async def set_identity(
     responses=problems(404, 409),
 )
 async def remove_identity(
-    person_id: Id, caller: Admin, session: Transaction, settings: AppSettings
+    person_id: Id, caller: Tier, session: Transaction, settings: AppSettings
 ) -> None:
     """Untie a person's account at the provider; their sign-ins with it end."""
     person = await _person(session, person_id)

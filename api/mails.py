@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from pydantic import Field
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.idempotency import GivenKey, id_for
 from api.mail_texts import (
@@ -36,6 +36,7 @@ MOST_CHARACTERS = 20_000  # more than the longest text, so that the refusal can 
 router = APIRouter(prefix="/policies/{name}/mails", tags=["mails"], route_class=GuardedRoute)
 
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES))]
+Editor = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES, Proof.FRESH))]
 Name = Annotated[str, Path(max_length=100)]
 Language = Annotated[str, Path(max_length=10)]
 Words = Annotated[str, Field(max_length=MOST_CHARACTERS)]
@@ -77,7 +78,7 @@ async def show_text(key: Key, _caller: Admin, session: Reading, state: Everythin
 
 @router.put("/{kind}/{language}", operation_id="save_mail_text", responses=problems(404, 409, 413))
 async def save_text(
-    key: Key, body: TextIn, caller: Admin, session: Transaction, state: Everything
+    key: Key, body: TextIn, caller: Editor, session: Transaction, state: Everything
 ) -> MailTextOut:
     """Have mails of the kind say this from now on; refused with every reason by field."""
     text = Text(body.subject, body.body)
@@ -90,7 +91,7 @@ async def save_text(
     operation_id="delete_mail_text",
     responses=problems(404),
 )
-async def delete_text(key: Key, caller: Admin, session: Transaction) -> None:
+async def delete_text(key: Key, caller: Editor, session: Transaction) -> None:
     """Return to the default text; where mails say that already, nothing changes."""
     await delete_mail_text(session, caller, key)
 

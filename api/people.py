@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.csv_import import (
     CSV_BODY,
@@ -49,7 +49,7 @@ from cardflow.x509 import sha256_of
 router = APIRouter(prefix="/people", tags=["people"], route_class=OnceRoute)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_PEOPLE))]
-Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
+Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.paging import Page, Paging, page
 from api.problems import FieldProblem, Problem, invalid, not_found, problems
@@ -41,6 +41,7 @@ router = APIRouter(tags=["policies"], route_class=OnceRoute)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_POLICIES))]
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES))]
+Publisher = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES, Proof.FRESH))]
 Name = Annotated[str, Path(max_length=100)]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -99,7 +100,7 @@ async def show_policies(
     max_body_size=POLICY_LIMIT,
 )
 async def take_in(
-    request: Request, caller: Admin, session: Transaction, state: Everything
+    request: Request, caller: Publisher, session: Transaction, state: Everything
 ) -> VersionOut:
     """Take a policy in as its next version; the same document again stays the version it is."""
     return await put_in_force(await toml_of(request), caller, session, state)

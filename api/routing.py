@@ -59,11 +59,15 @@ class GuardedRoute(APIRoute):
     def _guarded(self, take: Take) -> Take:
         async def guarded(request: Request) -> Response:
             request = ReadOneWay(request.scope, request.receive)
-            for requirement in requirements(self.dependant):
-                requirement(await signed_in(request))
+            await self.check(request)
             return await take(request)
 
         return guarded
+
+    async def check(self, request: Request) -> None:
+        """Raise Problem unless whoever asks may have this route."""
+        for requirement in requirements(self.dependant):
+            requirement(await signed_in(request), state_of(request).settings)
 
 
 class OnceRoute(GuardedRoute):

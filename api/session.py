@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
 
 from api.auth import (
     SESSION_PREFIX,
+    Proof,
     anybody,
     cookie_name,
     is_https,
@@ -23,17 +25,21 @@ from api.authorize import Caller, Permission
 from api.paging import Page
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
+from api.second_factor import counts
 from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
 from api.state import AppSettings, Database, Everything, State
 from cardflow.db import audit
+from cardflow.db.register_factors import confirmed_factor
 from cardflow.db.register_identity import (
     PASSWORD,
     Opening,
     close_session,
     close_sessions_of,
     find_person,
+    find_session,
     open_session,
     person_by_login,
+    renew_session,
     sessions_of,
 )
 from cardflow.db.tables import Person
@@ -45,18 +51,31 @@ from cardflow.sql import transaction
 router = APIRouter(tags=["session"], route_class=GuardedRoute)
 
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
+PasswordGiver = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
 
 NO_PASSWORDS = "passwords are not used here; sign in as the sign-in page offers"
+CODE_NEEDED, CODE_WRONG = "code-needed", "code-wrong"
 
 log = logging.getLogger(__name__)
 
 
+Code = Annotated[str, Field(max_length=40)]
+
+
 class Credentials(In):
-    """What a person signs in with."""
+    """What a person signs in with; a code only if they have set codes up."""
 
     login: Line
     password: Secret
+    code: Code = ""
+
+
+class ProofIn(In):
+    """What shows that whoever signed in is still the one who asks."""
+
+    password: Secret
+    code: Code = ""
 
 
 class SessionOut(Out):
@@ -111,16 +130,58 @@ async def sign_in(
     """Sign in with a local account."""
     if not state.settings.local_accounts:
         raise Problem(403, NO_PASSWORDS, slug="no-passwords")
+    person = await _proven(body, request, state)
+    if not person.active:
+        raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
+    return await open_for(person, request, response, state)
+
+
+@router.post("/session/confirm", operation_id="confirm_sign_in", responses=problems(413, 429))
+async def confirm_sign_in(
+    body: ProofIn, caller: Owner, request: Request, response: Response, state: Everything
+) -> SessionOut:
+    """Prove again that it is you; the sign-in goes on under a new token."""
+    if caller.by_api_token:
+        raise Problem(403, "an API token proves nobody; sign in", slug="person-needed")
+    proof = Credentials(login=caller.login, password=body.password, code=body.code)
+    person = await _proven(proof, request, state)
+    token, now = new_token(SESSION_PREFIX), utc_now()
+    async with transaction(state.sessions) as session:
+        # A new token: one that somebody else had learnt does not become a proven one.
+        await renew_session(session, caller.token_sha256, new_sha256=token_digest(token), now=now)
+        row = await find_session(session, token_digest(token))
+        await audit.append(session, audit.Entry("sign_in_confirmed", now, actor=caller.id))
+    if row is None:
+        raise Problem(401, "this sign-in has ended; sign in again")
+    _set_cookie(response, state.settings, token, row.expires_at)
+    shown = PersonOut.model_validate(person)
+    return SessionOut(token=token, person=shown, expires_at=row.expires_at)
+
+
+async def _proven(body: Credentials, request: Request, state: State) -> Person:
+    """Return who the password, and the code where one is set up, prove; or raise Problem."""
     address = request.client.host if request.client else ""
     state.guesses.count(body.login, address)
     person = await _verified(body, state.sessions)
     if person is None:
         log.warning("a sign-in from %s failed", address)
         raise Problem(401, "login or password is wrong", slug="sign-in-failed")
+    await _check_code(person, body.code, state, address)
     state.guesses.succeeded(body.login, address)
-    if not person.active:
-        raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
-    return await open_for(person, request, response, state)
+    return person
+
+
+async def _check_code(person: Person, code: str, state: State, address: str) -> None:
+    async with transaction(state.sessions) as session:
+        factor = await confirmed_factor(session, person.id)
+        if factor is None or (code and await counts(session, state.keys.sealing, factor, code)):
+            return
+    if not code:
+        # Nothing was guessed yet: asking for the code is no failure.
+        state.guesses.take_back(person.login, address)
+        raise Problem(401, "a one-time code is needed", slug=CODE_NEEDED)
+    log.warning("a one-time code from %s was wrong", address)
+    raise Problem(401, "the code is wrong, or was used before", slug=CODE_WRONG)
 
 
 async def _verified(body: Credentials, sessions: Database) -> Person | None:
@@ -223,6 +284,10 @@ async def change_my_password(
         raise Problem(403, "an API token cannot change a password; sign in")
     if not state.settings.local_accounts:
         raise Problem(403, NO_PASSWORDS, slug="no-passwords")
+    if found := password_objections(body.new, (caller.login, caller.name)):
+        raise invalid("new", "; ".join(found))  # before it costs a try
+    if body.new == body.old:
+        raise invalid("new", "it is the old password")
     state.guesses.count(caller.login, address)
     if not await _verified(Credentials(login=caller.login, password=body.old), state.sessions):
         raise invalid("old", "it is not your password")
@@ -238,7 +303,11 @@ async def change_my_password(
     responses=problems(404, 409, 413),
 )
 async def give_password(
-    person_id: Id, body: PasswordIn, caller: Admin, sessions: Database, settings: AppSettings
+    person_id: Id,
+    body: PasswordIn,
+    caller: PasswordGiver,
+    sessions: Database,
+    settings: AppSettings,
 ) -> None:
     """Give a person a new password; their sign-ins end."""
     if not settings.local_accounts:

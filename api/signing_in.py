@@ -41,6 +41,12 @@ class Guesses:
             if tries := self._tries.get(key):
                 tries.pop()
 
+    def take_back(self, login: str, address: str) -> None:
+        """Take back a try that guessed nothing; failures before it still count."""
+        for key, _most in _limits(login, address):
+            if tries := self._tries.get(key):
+                tries.pop()
+
     def _wait(self, key: tuple[str, str], most: int) -> float:
         now = time.monotonic()
         recent = [at for at in self._tries.get(key, ()) if now - at < WINDOW_SECONDS]

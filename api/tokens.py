@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from api.auth import API_TOKEN_PREFIX, may, new_token, token_digest
+from api.auth import API_TOKEN_PREFIX, Proof, may, new_token, token_digest
 from api.authorize import Caller, Permission
 from api.paging import Page
-from api.problems import Problem, invalid, not_found, problems
+from api.problems import invalid, not_found, problems
 from api.routing import OnceRoute, Reading, Transaction
 from api.shapes import Id, In, Name, Out
 from cardflow.db import audit
@@ -20,7 +20,8 @@ from cardflow.model import Role, new_id
 
 router = APIRouter(prefix="/tokens", tags=["tokens"], route_class=OnceRoute)
 
-Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+Owner = Annotated[Caller, Depends(may(Permission.OWN_TOKENS))]
+Maker = Annotated[Caller, Depends(may(Permission.OWN_TOKENS, Proof.IN_PERSON))]
 
 
 class TokenIn(In):
@@ -57,10 +58,8 @@ async def show_tokens(caller: Owner, session: Reading) -> Page[TokenOut]:
 
 
 @router.post("", status_code=201, operation_id="make_token", responses=problems(409, 413))
-async def make_token(body: TokenIn, caller: Owner, session: Transaction) -> NewToken:
+async def make_token(body: TokenIn, caller: Maker, session: Transaction) -> NewToken:
     """Make a token for oneself."""
-    if caller.by_api_token:
-        raise Problem(403, "an API token cannot make others; sign in")
     if missing := set(body.roles) - caller.roles:
         raise invalid("roles", f"you do not have: {', '.join(sorted(missing))}")
     token, now = new_token(API_TOKEN_PREFIX), utc_now()

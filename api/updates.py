@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field, StringConstraints
 
 from api.actions import Taken, take, take_signed
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.idempotency import GivenKey, id_for
 from api.paging import Page, Paging, page
@@ -40,7 +40,7 @@ Continuer = Annotated[Caller, Depends(may(Permission.CONTINUE_UPDATE))]
 Canceller = Annotated[Caller, Depends(may(Permission.CANCEL_UPDATE))]
 Retrier = Annotated[Caller, Depends(may(Permission.RETRY_UPDATE))]
 Service = Annotated[Caller, Depends(may(Permission.SEND_ACTIONS))]
-Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT))]
+Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT, Proof.IN_PERSON))]
 LaneName = Annotated[str, StringConstraints(max_length=64, pattern="^[a-z0-9-]+$")]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 ABOUT = "In the holder's name or login, or the card's serial or label."

@@ -151,6 +151,16 @@ class Settings(BaseSettings):
     )
     session_idle_hours: int = Field(1, ge=1, description="A session unused this long ends.")
     session_absolute_hours: int = Field(12, ge=1, description="A session this old ends.")
+    fresh_minutes: int = Field(
+        5,
+        ge=1,
+        le=60,
+        description="Decisions and other acts of weight need a sign-in, or a password given again, "
+        "that is no older.",
+    )
+    second_factor_roles: frozenset[Role] = Field(
+        frozenset(), description="Roles whose people must use one-time codes, as JSON list."
+    )
 
     local_accounts: bool = Field(
         default=True, description="Whether people may sign in with a login and a password."

@@ -1,5 +1,6 @@
 """`cardflow login`, `logout`, `whoami`, `password`, `work`: what everybody needs."""
 
+import sys
 from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,11 +55,20 @@ def start_session(url: str, name: str, password: str) -> Session:
     """Return a new session of ``name``."""
     with Api(url) as api:
         try:
-            answer = api.post("/session", {"login": name, "password": password})
+            answer = _opened(api, {"login": name, "password": password})
         except Problem as problem:
             problem.args = (problem.detail,)  # "sign in" is no remedy for a failed sign-in
             raise
     return Session(name, url, answer["token"], answer["expires_at"])
+
+
+def _opened(api: Api, body: dict[str, str]) -> Any:
+    try:
+        return api.post("/session", body)
+    except Problem as problem:
+        if problem.slug != "code-needed" or not sys.stdin.isatty():
+            raise
+    return api.post("/session", {**body, "code": Prompt.ask("Code", console=progress_console)})
 
 
 def logout(*, connection: Connection = HERE) -> None:

@@ -17,17 +17,18 @@ from api.agent_admin import (
     revoke_agent,
     show_agents,
 )
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, grants
 from api.paging import Page, Paging
 from api.problems import NOT_DONE, invalid
-from api.routing import GuardedRoute, Transaction
+from api.routing import Transaction
 from api.session import MePatch, change_me, show_me
 from api.shapes import Id, MailDigest
 from api.state import AppSettings, Everything, State
 from api.web.forms import shown_again
 from api.web.live import version_of
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_, languages
 from cardflow.sql import transaction
 
@@ -38,10 +39,11 @@ BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chro
 SYSTEMS = (("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"), ("Windows", "Windows"),
            ("Mac OS X", "macOS"), ("Linux", "Linux"))  # fmt: skip
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS))]
+ENDING = [Depends(may(Permission.OWN_ACCOUNT, Proof.FRESH))]
 Word = Annotated[str, Form(max_length=64)]
 
 
@@ -84,7 +86,7 @@ def _settings(language: str, time_zone: str, mail_digest: MailDigest | None) -> 
     return MePatch(language=language, time_zone=time_zone, mail_digest=mail_digest)
 
 
-@router.post("/account/sessions/{sign_in_id}/end", name="end_sign_in_form")
+@router.post("/account/sessions/{sign_in_id}/end", name="end_sign_in_form", dependencies=ENDING)
 async def end_one(
     request: Request, sign_in_id: Id, caller: Owner, session: Transaction, settings: AppSettings
 ) -> Response:
@@ -93,7 +95,7 @@ async def end_one(
     return go(request, HERE, N_("The sign-in has ended."))
 
 
-@router.post("/account/sessions/end-others", name="end_others_form")
+@router.post("/account/sessions/end-others", name="end_others_form", dependencies=ENDING)
 async def end_others(request: Request, caller: Owner, session: Transaction) -> Response:
     """End every other sign-in of one's own."""
     await end_other_sign_ins(caller, session)
@@ -108,7 +110,11 @@ async def new_code(request: Request, caller: Keeper, state: Everything) -> Respo
     return await _account(request, caller, state, code=code)
 
 
-@router.post("/account/agents/{agent_id}/confirm", name="confirm_agent_form")
+@router.post(
+    "/account/agents/{agent_id}/confirm",
+    name="confirm_agent_form",
+    dependencies=[Depends(may(Permission.MANAGE_AGENTS, Proof.IN_PERSON))],
+)
 async def confirm(
     *, request: Request, agent_id: Id, caller: Keeper, state: Everything,
     words: Annotated[str, Form(max_length=200)] = "",

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, Response
 
 from api.agent_admin import AgentState, WordsIn, confirm_agent, revoke_agent, show_agents
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, grants
 from api.paging import Paging
 from api.people import show_person
 from api.problems import NOT_DONE
-from api.routing import GuardedRoute, Transaction
+from api.routing import Transaction
 from api.shapes import Id
 from api.state import AppSettings, Everything, State
 from api.web.account import confirmed
@@ -18,13 +18,14 @@ from api.web.filling import filled
 from api.web.forms import shown_again
 from api.web.live import version_of
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.sql import transaction
 
 HERE = "/agents"
 STATES: tuple[AgentState, ...] = ("pending", "compared", "confirmed", "revoked")
 
-router = APIRouter(prefix=HERE, route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix=HERE, route_class=PageRoute, include_in_schema=False)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_AGENTS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_AGENTS))]
@@ -40,7 +41,11 @@ async def agents_page(
     return await _agents(request, caller, state, paging)
 
 
-@router.post("/{agent_id}/confirm", name="confirm_any_agent_form")
+@router.post(
+    "/{agent_id}/confirm",
+    name="confirm_any_agent_form",
+    dependencies=[Depends(may(Permission.MANAGE_AGENTS, Proof.IN_PERSON))],
+)
 async def confirm(
     request: Request, agent_id: Id, caller: Keeper, state: Everything, words: Words = ""
 ) -> Response:

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import work
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.documents import DocumentOut, show_documents
 from api.paging import Paging
 from api.policies import show_policies
 from api.problems import Problem, invalid, not_found
-from api.routing import GuardedRoute, Reading, Transaction
+from api.routing import Reading, Transaction
 from api.shapes import Id
 from api.state import AppSettings, Everything, State
 from api.update_shapes import LaneOut, UpdateOut
@@ -26,6 +26,7 @@ from api.updates import (
 )
 from api.web.live import version_of
 from api.web.render import go, local, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.decisions import utc_now
 from cardflow.documents.pictures import SHOWN
@@ -41,7 +42,7 @@ NOTICES = {
     ),
 }
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Worker = Annotated[Caller, Depends(may(Permission.SEE_WORK))]
 Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT))]
@@ -121,7 +122,11 @@ async def decision_page(
     return await _decision(request, caller, session, state, (update_id, lane), shown=shown)
 
 
-@router.post("/work/{update_id}/{lane}", name="decision_form")
+@router.post(
+    "/work/{update_id}/{lane}",
+    name="decision_form",
+    dependencies=[Depends(may(Permission.DECIDE_DOCUMENT, Proof.IN_PERSON))],
+)
 async def decide(
     *,
     request: Request,

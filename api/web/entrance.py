@@ -11,6 +11,7 @@ from api.by_provider import farewell_to
 from api.problems import Problem, invalid
 from api.routing import GuardedRoute, Reading, Transaction
 from api.state import Everything
+from api.web.half_way import half_way, the_other_half
 from api.web.render import go, local, menu_of, page
 from api.web.ways import not_in, ways_of
 from cardflow.db.register_health import any_policy
@@ -20,6 +21,7 @@ router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
 Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
 Text = Annotated[str, Form(max_length=200)]
+Half = Annotated[str, Form(max_length=4000)]
 Next = Annotated[str, Form(max_length=500)]
 
 
@@ -34,16 +36,17 @@ async def first_page(caller: Owner, request: Request, session: Reading) -> Respo
 
 @router.get("/sign-in", dependencies=[Depends(anybody)], name="sign_in_page")
 async def sign_in_page(
-    request: Request, session: Reading, state: Everything, next: str = "/"
+    request: Request, session: Reading, state: Everything, next: str = "/", again: bool = False
 ) -> Response:
-    """Return the page that asks who it is."""
+    """Return the page that asks who it is; ``again``: also of whoever is signed in."""
     try:
-        await signed_in(request)
+        known = bool(await signed_in(request))
     except Problem:
-        empty = not await anybody_registered(session)
-        ways = ways_of(state)
-        return page(request, "sign_in.html", next=local(next), empty=empty, ways=ways)
-    return go(request, local(next))
+        known = False
+    if known and not again:
+        return go(request, local(next))
+    empty, ways = not await anybody_registered(session), ways_of(state)
+    return page(request, "sign_in.html", next=local(next), empty=empty, ways=ways)
 
 
 @router.post("/sign-in", dependencies=[Depends(anybody)], name="sign_in_form")
@@ -56,8 +59,34 @@ async def sign_in(
         credentials = door.Credentials(login=login, password=password)
         await door.sign_in(credentials, request, answer, state)
     except Problem as problem:
+        if problem.slug == door.CODE_NEEDED:
+            return _asks_for_code(request, half_way(state, credentials), next)
         return not_in(request, state, problem, next, login=login)
     return answer
+
+
+@router.post("/sign-in/code", dependencies=[Depends(anybody)], name="sign_in_code_form")
+async def sign_in_with_code(
+    request: Request, state: Everything, half: Half = "", code: Text = "", next: Next = "/"
+) -> Response:
+    """Go on from a right password with a one-time code."""
+    answer = go(request, local(next))
+    try:
+        credentials = the_other_half(state, half, code)
+        await door.sign_in(credentials, request, answer, state)
+    except Problem as problem:
+        if problem.slug not in (door.CODE_NEEDED, door.CODE_WRONG):
+            return not_in(request, state, problem, next)
+        return _asks_for_code(request, half, next, problem=problem)
+    return answer
+
+
+def _asks_for_code(
+    request: Request, half: str, next: str, problem: Problem | None = None
+) -> Response:
+    return page(
+        request, "sign_in_code.html", status=401, problem=problem, half=half, next=local(next)
+    )
 
 
 @router.post("/sign-out", name="sign_out_form")

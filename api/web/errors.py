@@ -5,12 +5,14 @@ from urllib.parse import quote
 from fastapi import Request, Response
 from starlette.types import Scope
 
+from api.auth import CODES_NEEDED
 from api.problems import Problem, render
 from api.web.render import page
 
 MACHINES = ("/api/", "/agent/", "/pki/", "/docs/", "/healthz", "/readyz", "/metrics", "/openapi")
 SIGN_IN = "/sign-in"
 NEW_PASSWORD = "/account/password"  # noqa: S105 an address
+NEW_CODES = "/account/codes"
 
 
 def shown(request: Request, problem: Problem) -> Response:
@@ -21,6 +23,8 @@ def shown(request: Request, problem: Problem) -> Response:
         return _to(SIGN_IN, request)
     if problem.slug == "password-change-needed":
         return _to(NEW_PASSWORD, request)
+    if problem.slug == CODES_NEEDED:
+        return _to(NEW_CODES, request)
     answer = page(request, "problem.html", problem=problem)
     answer.headers.update(problem.headers)
     return answer

@@ -12,22 +12,23 @@ from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFi
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api import cards, people
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.csv_import import IMPORT_LIMIT, Import, ImportOut
 from api.problems import Problem, invalid, refused
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.shapes import Id, In
 from api.state import Everything, State
 from api.web import drafts
 from api.web.progress import carried_out
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.sql import transaction
 
 SHOWN = 100
 
-router = APIRouter(prefix="/import", route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix="/import", route_class=PageRoute, include_in_schema=False)
 
 PeopleAdmin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
 CardsAdmin = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS))]
@@ -83,7 +84,11 @@ async def people_seen(
     return await _seen(request, PEOPLE, caller, session, draft_id, what=what, start=start)
 
 
-@router.post("/people/{draft_id}", name="take_people_form")
+@router.post(
+    "/people/{draft_id}",
+    name="take_people_form",
+    dependencies=[Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))],
+)
 async def people_taken(
     request: Request, draft_id: Id, caller: PeopleAdmin, state: Everything
 ) -> Response:
@@ -114,7 +119,11 @@ async def cards_seen(
     return await _seen(request, CARDS, caller, session, draft_id, what=what, start=start)
 
 
-@router.post("/cards/{draft_id}", name="take_cards_form")
+@router.post(
+    "/cards/{draft_id}",
+    name="take_cards_form",
+    dependencies=[Depends(may(Permission.MANAGE_CARDS, Proof.FRESH))],
+)
 async def cards_taken(
     request: Request, draft_id: Id, caller: CardsAdmin, state: Everything
 ) -> Response:

@@ -11,10 +11,11 @@ from api.authorize import Caller
 from api.certificate_shapes import CertificateOut
 from api.paging import Page, Paging
 from api.problems import Problem, invalid
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.state import Authority, Everything, State
 from api.web.live import version_of
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from api.web.whose import whose
 from cardflow.ca import RevocationReason
@@ -24,7 +25,7 @@ from cardflow.sql import transaction
 
 EXPIRING = (0, 7, 14, 30, 60, 90)
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Typed = Annotated[str, Query(max_length=200)]
 

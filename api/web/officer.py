@@ -11,11 +11,12 @@ from api.ca_shapes import ExaminedOut, RequestOut
 from api.documents import show_documents
 from api.paging import Page, Paging
 from api.problems import Problem
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.state import Authority, Everything, State
 from api.updates import HappenedOut, show_timeline
 from api.web.live import version_of
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from api.web.whose import whose
 from cardflow.ca.tables import State as Standing
@@ -27,7 +28,7 @@ PRECHECKS = ("document_approved", "document_rejected")
 KIND = DocumentKind.REQUEST_FORM
 AGES = (0, 1, 3, 7, 14, 30)
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Typed = Annotated[str, Query(max_length=200)]
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from api.agent_admin import CodeIn, make_code, show_agents
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, grants
 from api.cards import Wanted as WantedCards
 from api.cards import show_cards
@@ -26,13 +26,15 @@ from api.people import (
     show_person,
 )
 from api.problems import NOT_DONE, Problem, problem_of
-from api.routing import GuardedRoute, Reading, Transaction
+from api.routing import Reading, Transaction
+from api.second_factor import reset_factor
 from api.session import PasswordIn, end_sign_ins_of, give_password, show_sign_ins_of
 from api.shapes import Id
 from api.state import Everything
 from api.web.account import NAMES, browser, zones
 from api.web.filling import filled
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.db.register_sign_in import identity_of
 from cardflow.model import Role
@@ -52,10 +54,11 @@ FRESH: Typed = {
     "roles": [Role.HOLDER],
 }
 
-router = APIRouter(prefix="/people", route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix="/people", route_class=PageRoute, include_in_schema=False)
 
 Reader = Annotated[Caller, Depends(may(Permission.SEE_PEOPLE))]
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE))]
+CHANGING = [Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 Part = Annotated[Paging, Depends()]
 
 
@@ -77,7 +80,11 @@ async def new_page(request: Request, _caller: Admin) -> Response:
     return _form(request, FRESH)
 
 
-@router.post("/-/new", name="new_person_form")
+@router.post(
+    "/-/new",
+    name="new_person_form",
+    dependencies=CHANGING,
+)
 async def add(request: Request, caller: Admin, session: Transaction) -> Response:
     """Register a person."""
     typed = await _typed(request)
@@ -137,7 +144,11 @@ async def edit_page(desk: AtDesk) -> Response:
     return await desk.shown()
 
 
-@router.post("/{person_id}/edit", name="edit_person_form")
+@router.post(
+    "/{person_id}/edit",
+    name="edit_person_form",
+    dependencies=CHANGING,
+)
 async def change(desk: AtDesk) -> Response:
     """Change a person's names, addresses and roles."""
     typed = await _typed(desk.request)
@@ -149,14 +160,22 @@ async def change(desk: AtDesk) -> Response:
     return await desk.done(work, N_("The changes are kept."), typed)
 
 
-@router.post("/{person_id}/disable", name="disable_person_form")
+@router.post(
+    "/{person_id}/disable",
+    name="disable_person_form",
+    dependencies=CHANGING,
+)
 async def disable(desk: AtDesk) -> Response:
     """Disable a person."""
     notice = N_("The person is disabled and signed out everywhere.")
     return await desk.done(_setting(desk, active=False), notice)
 
 
-@router.post("/{person_id}/enable", name="enable_person_form")
+@router.post(
+    "/{person_id}/enable",
+    name="enable_person_form",
+    dependencies=CHANGING,
+)
 async def enable(desk: AtDesk) -> Response:
     """Let a person in again."""
     return await desk.done(_setting(desk, active=True), N_("The person can sign in again."))
@@ -172,7 +191,11 @@ async def sign_out(desk: AtDesk) -> Response:
     return await desk.done(work, N_("The sign-ins have ended."))
 
 
-@router.post("/{person_id}/password", name="temporary_password_form")
+@router.post(
+    "/{person_id}/password",
+    name="temporary_password_form",
+    dependencies=CHANGING,
+)
 async def password(desk: AtDesk) -> Response:
     """Give a person a temporary password; it stands on this answer and nowhere else."""
     fresh = secrets.token_urlsafe(12)
@@ -180,6 +203,16 @@ async def password(desk: AtDesk) -> Response:
     state = desk.state
     await give_password(desk.person_id, body, desk.caller, state.sessions, state.settings)
     return await desk.shown(password=fresh)
+
+
+@router.post("/{person_id}/codes", name="reset_codes_form", dependencies=CHANGING)
+async def reset_codes(desk: AtDesk) -> Response:
+    """Take away the one-time codes of somebody who lost what makes them."""
+
+    async def work(session: AsyncSession) -> None:
+        await reset_factor(desk.person_id, desk.caller, session)
+
+    return await desk.done(work, N_("The person signs in by password alone and can begin anew."))
 
 
 @router.post(
@@ -197,7 +230,7 @@ async def code(desk: AtDesk) -> Response:
     return await desk.shown(code_made=made)
 
 
-@router.post("/{person_id}/identity", name="identity_form")
+@router.post("/{person_id}/identity", name="identity_form", dependencies=CHANGING)
 async def set_account(desk: AtDesk) -> Response:
     """Tie a person to their account at the OpenID provider."""
     form = await desk.request.form()
@@ -209,7 +242,7 @@ async def set_account(desk: AtDesk) -> Response:
     return await desk.done(work, N_("The person signs in with that account."))
 
 
-@router.post("/{person_id}/identity/untie", name="untie_identity_form")
+@router.post("/{person_id}/identity/untie", name="untie_identity_form", dependencies=CHANGING)
 async def untie_account(desk: AtDesk) -> Response:
     """Untie a person's account at the OpenID provider."""
 

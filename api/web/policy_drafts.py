@@ -9,17 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 
 from api.authorize import Caller
-from api.policies import POLICY_LIMIT, Admin, judged, put_in_force
+from api.policies import POLICY_LIMIT, Admin, Publisher, judged, put_in_force
 from api.policy_preview import previewed, show_samples
 from api.policy_trial import Reach, TrialResult, try_on_cards
 from api.problems import Problem, invalid, not_found
-from api.routing import GuardedRoute, Reading, Transaction
+from api.routing import Reading, Transaction
 from api.shapes import Id
 from api.state import Everything, State
 from api.web import drafts, policy_form
 from api.web.policies import words_of
 from api.web.progress import carried_out
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.db.register_policies import newest_version
 from cardflow.policy_toml import policy_text, stored_policy
@@ -29,7 +30,7 @@ KIND = "policy"
 # No policy can be called "-", so these addresses are nobody's.
 HERE = "/policies/-"
 
-router = APIRouter(prefix=HERE, route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix=HERE, route_class=PageRoute, include_in_schema=False)
 
 Word = Annotated[str, Query(max_length=100)]
 Text = Annotated[str, Form(max_length=POLICY_LIMIT)]
@@ -115,7 +116,7 @@ async def count(
 
 
 @router.post("/drafts/{draft_id}/put-in-force", name="policy_force_form")
-async def force(request: Request, draft_id: Id, caller: Admin, state: Everything) -> Response:
+async def force(request: Request, draft_id: Id, caller: Publisher, state: Everything) -> Response:
     """Put the draft in force as the policy's next version."""
     try:
         async with transaction(state.sessions) as session:

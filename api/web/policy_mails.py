@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse
 
+from api.auth import Proof, may
+from api.authorize import Permission
 from api.idempotency import id_for
 from api.mail_texts import (
     delete_mail_text,
@@ -17,11 +19,12 @@ from api.mail_texts import (
 )
 from api.mails import MOST_CHARACTERS, Admin, Key, Name, show_kinds
 from api.problems import NOT_DONE, Problem
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.state import Everything
 from api.web.account import NAMES
 from api.web.forms import FormKey, shown_again
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.mail.letters import Text
 from cardflow.sql import transaction
@@ -29,9 +32,7 @@ from cardflow.sql import transaction
 # A mail's own styles stand in it; nothing else may run or load, and it belongs to no origin.
 HTML_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
-router = APIRouter(
-    prefix="/policies/{name}/mails", route_class=GuardedRoute, include_in_schema=False
-)
+router = APIRouter(prefix="/policies/{name}/mails", route_class=PageRoute, include_in_schema=False)
 
 Words = Annotated[str, Form(max_length=MOST_CHARACTERS)]
 Version = Annotated[int, Form(ge=0)]
@@ -85,6 +86,7 @@ class Desk:
 
 
 AtDesk = Annotated[Desk, Depends()]
+EDITING = [Depends(may(Permission.MANAGE_POLICIES, Proof.FRESH))]
 
 
 @router.get("", name="policy_mails_page")
@@ -100,7 +102,7 @@ async def text_page(request: Request, key: Key, caller: Admin, state: Everything
     return await Desk(request, key, caller, state).shown()
 
 
-@router.post("/{kind}/{language}", name="save_mail_form")
+@router.post("/{kind}/{language}", name="save_mail_form", dependencies=EDITING)
 async def save(desk: AtDesk) -> Response:
     """Have mails of the kind say this."""
     try:
@@ -113,7 +115,7 @@ async def save(desk: AtDesk) -> Response:
     return go(desk.request, desk.here, N_("Mails say this from now on."))
 
 
-@router.post("/{kind}/{language}/default", name="default_mail_form")
+@router.post("/{kind}/{language}/default", name="default_mail_form", dependencies=EDITING)
 async def back(desk: AtDesk) -> Response:
     """Return to the words that come along."""
     async with transaction(desk.state.sessions) as session:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission, grants
 from api.card_updates import PlanOut, UpdateIn, show_plan, start_update
 from api.cards import CardPatch, Wanted, change_card, show_card, show_cards
@@ -14,7 +14,7 @@ from api.documents import show_documents
 from api.paging import Paging
 from api.policies import show_policies
 from api.problems import Problem, invalid
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.shapes import Id
 from api.state import Everything, State
 from api.updates import (
@@ -28,6 +28,7 @@ from api.updates import (
 from api.web.desk import Key, Short, Text
 from api.web.live import version_of
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.db.register_identity import find_person, person_by_login
 from cardflow.db.register_policies import newest_version
@@ -45,7 +46,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "all": {},
 }
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 CardReader = Annotated[Caller, Depends(may(Permission.SEE_CARDS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS))]
@@ -100,7 +101,11 @@ async def card_page(
     return await _card(request, caller, session, card_id)
 
 
-@router.post("/register/cards/{card_id}", name="card_form")
+@router.post(
+    "/register/cards/{card_id}",
+    name="card_form",
+    dependencies=[Depends(may(Permission.MANAGE_CARDS, Proof.FRESH))],
+)
 async def change(
     *,
     request: Request,

@@ -9,16 +9,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.problems import NOT_DONE, Problem, invalid, problem_of
-from api.routing import GuardedRoute, Reading
+from api.routing import Reading
 from api.shapes import Id
 from api.state import Everything, State
 from api.updates import DecisionIn, decide_document, show_update
 from api.web import drafts
 from api.web.progress import carried_out
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.model import Verdict
 from cardflow.sql import transaction
@@ -26,7 +27,7 @@ from cardflow.sql import transaction
 KIND = "decisions"
 MOST = 50
 
-router = APIRouter(prefix="/together", route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix="/together", route_class=PageRoute, include_in_schema=False)
 
 Decider = Annotated[Caller, Depends(may(Permission.DECIDE_DOCUMENT))]
 # "update lane digest", as the work list gives them
@@ -60,7 +61,11 @@ async def together(
     return await _shown(request, draft_id, caller, session, state)
 
 
-@router.post("/{draft_id}", name="decide_together_form")
+@router.post(
+    "/{draft_id}",
+    name="decide_together_form",
+    dependencies=[Depends(may(Permission.DECIDE_DOCUMENT, Proof.IN_PERSON))],
+)
 async def decide(
     *,
     request: Request,

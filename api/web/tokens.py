@@ -4,24 +4,25 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.problems import NOT_DONE
-from api.routing import GuardedRoute, Transaction
+from api.routing import Transaction
 from api.shapes import Id
 from api.state import Everything, State
 from api.tokens import TokenIn, make_token, revoke_token, show_tokens
 from api.web.filling import filled
 from api.web.forms import shown_again
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from api.web.tongue import N_
 from cardflow.sql import transaction
 
 HERE = "/tokens"
 
-router = APIRouter(prefix=HERE, route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(prefix=HERE, route_class=PageRoute, include_in_schema=False)
 
-Owner = Annotated[Caller, Depends(may(Permission.OWN_ACCOUNT))]
+Owner = Annotated[Caller, Depends(may(Permission.OWN_TOKENS))]
 
 
 @router.get("", name="tokens_page")
@@ -30,7 +31,9 @@ async def tokens_page(request: Request, caller: Owner, state: Everything) -> Res
     return await _tokens(request, caller, state)
 
 
-@router.post("", name="make_token_form")
+@router.post(
+    "", name="make_token_form", dependencies=[Depends(may(Permission.OWN_TOKENS, Proof.IN_PERSON))]
+)
 async def make(request: Request, caller: Owner, state: Everything) -> Response:
     """Make a token; its secret stands on this answer and nowhere else."""
     async with request.form() as form:

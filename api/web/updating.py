@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
-from api.auth import may
+from api.auth import Proof, may
 from api.authorize import Caller, Permission
 from api.card_updates import (
     ClearIn,
@@ -18,7 +18,6 @@ from api.card_updates import (
 )
 from api.cards import show_card
 from api.problems import NOT_DONE, invalid
-from api.routing import GuardedRoute
 from api.shapes import Id
 from api.state import Everything, State
 from api.web.forms import FormKey, LongText, shown_again
@@ -26,10 +25,11 @@ from api.web.live import version_of
 from api.web.my_cards import place_of
 from api.web.one_update import MODES
 from api.web.render import go, page
+from api.web.step_up import PageRoute
 from cardflow.policy import Selection
 from cardflow.sql import transaction
 
-router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 Opener = Annotated[Caller, Depends(may(Permission.OPEN_UPDATE))]
 Clearer = Annotated[Caller, Depends(may(Permission.CLEAR_CARD))]
@@ -116,7 +116,11 @@ async def clear_page(request: Request, card_id: Id, caller: Clearer, state: Ever
     return await _clear_page(request, caller, state, card_id)
 
 
-@router.post("/cards/{card_id}/clear", name="clear_card_form")
+@router.post(
+    "/cards/{card_id}/clear",
+    name="clear_card_form",
+    dependencies=[Depends(may(Permission.CLEAR_CARD, Proof.FRESH))],
+)
 async def clear(
     *,
     request: Request,

@@ -34,6 +34,8 @@ class SignIn:
     by_api_token: bool
     stale: bool  # its last use was noted so long ago that this one is worth noting
     way: str = ""  # of the session: password provider card
+    authenticated_at: datetime | None = None  # of a session
+    needs_factor: bool = False  # a role asks for one-time codes, and there are none yet
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ async def open_session(
         created_at=now,
         seen_at=now,
         expires_at=until,
+        authenticated_at=opening.authenticated_at or now,
         user_agent=user_agent[:300],
         way=opening.way,
         provider_session=opening.provider_session,
@@ -162,7 +165,14 @@ async def signed_in_by_session(
     if row.certificate_sha256 and await owner_of(session, row.certificate_sha256) != person:
         return None
     stale = row.seen_at + SEEN_EVERY <= now
-    return SignIn(person, tuple(person.roles), by_api_token=False, stale=stale, way=row.way)
+    return SignIn(
+        person,
+        tuple(person.roles),
+        by_api_token=False,
+        stale=stale,
+        way=row.way,
+        authenticated_at=row.authenticated_at,
+    )
 
 
 async def signed_in_by_api_token(
@@ -196,6 +206,14 @@ async def note_use(
 async def find_session(session: AsyncSession, token_sha256: str) -> Session | None:
     """Return the sign-in."""
     return await session.get(Session, token_sha256)
+
+
+async def renew_session(
+    session: AsyncSession, token_sha256: str, *, new_sha256: str, now: datetime
+) -> None:
+    """Leave the sign-in as proven anew, under another token: the old one opens nothing."""
+    kept = update(Session).where(col(Session.token_sha256) == token_sha256)
+    await session.execute(kept.values(token_sha256=new_sha256, authenticated_at=now, seen_at=now))
 
 
 async def close_session(session: AsyncSession, token_sha256: str) -> None:

@@ -51,6 +51,7 @@ class Session(SQLModel, table=True):
     created_at: datetime = instant()
     seen_at: datetime = instant()
     expires_at: datetime = instant()
+    authenticated_at: datetime = instant()  # when somebody last proved that it is they
     user_agent: str = Field(default="", max_length=300)  # what the browser called itself
     way: str = Field(default="password", max_length=10)  # password provider card
     provider_session: str = Field(default="", index=True, max_length=255)  # the provider's sid
@@ -75,6 +76,26 @@ class SpentToken(SQLModel, table=True):
     __tablename__ = "spent_tokens"
     sha256: str = Field(primary_key=True, max_length=64)
     until: datetime = instant(index=True)
+
+
+class SecondFactor(SQLModel, table=True):
+    """What makes somebody's one-time codes (RFC 6238); it counts once a code has confirmed it."""
+
+    __tablename__ = "second_factors"
+    person_id: str = Field(primary_key=True, foreign_key="people.id", max_length=36)
+    secret: str  # sealed
+    last_step: int = 0  # of the last code that counted: none before it counts again
+    created_at: datetime = instant()
+    confirmed_at: datetime | None = instant(default=None, nullable=True)
+
+
+class RecoveryCode(SQLModel, table=True):
+    """A code for whoever has lost the device that makes them; only its SHA-256 is kept."""
+
+    __tablename__ = "recovery_codes"
+    person_id: str = Field(primary_key=True, foreign_key="people.id", max_length=36)
+    sha256: str = Field(primary_key=True, max_length=64)
+    used_at: datetime | None = instant(default=None, nullable=True)
 
 
 class ApiToken(SQLModel, table=True):

@@ -5,6 +5,7 @@ import pytest
 from api.web.account import browser
 from cardflow.model import Role
 from tests.api.conftest import PASSWORD, client_of, reasons
+from tests.api.test_step_up import long_ago
 
 ME = "/api/v1/me"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -67,6 +68,20 @@ async def test_all_other_sign_ins_end_at_once(app, sign_in):
         assert answer.status_code == 204
         assert (await elsewhere.get(ME)).status_code == 401
     assert (await here.get(ME)).status_code == 200
+
+
+async def test_a_sign_in_is_ended_with_a_fresh_proof(app, sign_in):
+    holly = await sign_in("holly")
+    (only,) = (await holly.get("/api/v1/me/sessions")).json()["items"]
+    await long_ago(app)
+
+    one = await holly.delete(f"/api/v1/me/sessions/{only['id']}")
+    others = await holly.delete("/api/v1/me/sessions")
+
+    for answer in (one, others):
+        assert answer.status_code == 401
+        assert answer.json()["type"].endswith("fresh-sign-in-needed")
+    assert (await holly.get("/api/v1/me/sessions")).status_code == 200
 
 
 async def test_nobody_ends_the_sign_in_of_somebody_else(sign_in):

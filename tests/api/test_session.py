@@ -195,12 +195,14 @@ async def test_a_password_from_an_administrator_must_be_changed_first(sign_in, r
     await client.post("/api/v1/session", json=credentials("holly", NEW))
 
     refused = await client.get("/api/v1/cards")
+    token = await client.post("/api/v1/tokens", json={"name": "a", "roles": ["holder"]})
     me = await client.get("/api/v1/me")
     await client.put("/api/v1/me/password", json={"old": NEW, "new": PASSWORD})
     cards = await client.get("/api/v1/cards")
 
-    assert refused.status_code == 403
-    assert refused.json()["type"].endswith("password-change-needed")
+    for answer in (refused, token):
+        assert answer.status_code == 403
+        assert answer.json()["type"].endswith("password-change-needed")
     assert me.json()["must_change_password"] is True
     assert cards.status_code == 200
     await client.aclose()

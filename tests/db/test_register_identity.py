@@ -31,6 +31,7 @@ async def a_sign_in(sessions, digest="a", *, seen=NOW, until=NOW + 12 * HOUR):
             token_sha256=digest,
             person_id="holly",
             created_at=NOW,
+            authenticated_at=NOW,
             seen_at=seen,
             expires_at=until,
         ),
