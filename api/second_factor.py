@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Proof, may
 from api.authorize import Caller, Permission
-from api.idempotency import seal, unseal
 from api.problems import invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
 from api.shapes import Id, In, Out
 from api.state import AppKeys, AppSettings
 from cardflow.db import audit
+from cardflow.db.reencryption import bound_of
 from cardflow.db.register_factors import (
     confirmed_factor,
     count_step,
@@ -27,7 +27,8 @@ from cardflow.db.register_factors import (
 from cardflow.db.register_identity import close_sessions_of, find_person
 from cardflow.db.tables import SecondFactor
 from cardflow.decisions import utc_now
-from cardflow.key_ring import KeyRing
+from cardflow.key_ring import Ring
+from cardflow.sealed import seal, unseal
 from cardflow.second_factor import (
     DIGITS,
     in_base32,
@@ -96,20 +97,21 @@ async def begin_factor(
         raise refused(["one-time codes are set up already; remove them first"])
     secret = new_secret()
     await remove_factor(session, caller.id)
-    sealed = seal(keys.sealing, secret, _bound(caller.id))
-    session.add(SecondFactor(person_id=caller.id, secret=sealed, created_at=utc_now()))
+    row = SecondFactor(person_id=caller.id, secret="", created_at=utc_now())
+    row.secret = seal(keys.sealing, secret, bound_of(row))
+    session.add(row)
     await session.flush()
     return _setup(secret, caller, settings)
 
 
 async def setup_under_way(
-    session: AsyncSession, caller: Caller, ring: KeyRing, settings: Settings
+    session: AsyncSession, caller: Caller, ring: Ring, settings: Settings
 ) -> SetupOut | None:
     """Return what the app is told, while no code has been confirmed yet."""
     row = await find_factor(session, caller.id)
     if row is None or row.confirmed_at:
         return None
-    return _setup(unseal(ring, row.secret, _bound(caller.id)), caller, settings)
+    return _setup(unseal(ring, row.secret, bound_of(row)), caller, settings)
 
 
 @router.post(
@@ -177,7 +179,7 @@ def is_required(caller: Caller, settings: Settings) -> bool:
     return bool(settings.second_factor_roles & caller.roles)
 
 
-async def counts(session: AsyncSession, ring: KeyRing, row: SecondFactor, code: str) -> bool:
+async def counts(session: AsyncSession, ring: Ring, row: SecondFactor, code: str) -> bool:
     """Tell whether a code, or a recovery code, is right; it never is again."""
     typed = "".join(code.split())
     if len(typed) == DIGITS and typed.isdigit():
@@ -185,8 +187,8 @@ async def counts(session: AsyncSession, ring: KeyRing, row: SecondFactor, code: 
         if step is None or not await count_step(session, row.person_id, step):
             return False
         # Under the current key again, so that older ones can leave the ring.
-        secret = unseal(ring, row.secret, _bound(row.person_id))
-        row.secret = seal(ring, secret, _bound(row.person_id))
+        secret = unseal(ring, row.secret, bound_of(row))
+        row.secret = seal(ring, secret, bound_of(row))
         return True
     digest = recovery_digest(code)
     used = await use_recovery_code(session, row.person_id, digest, now=utc_now())
@@ -196,11 +198,11 @@ async def counts(session: AsyncSession, ring: KeyRing, row: SecondFactor, code: 
     return used
 
 
-def _step(row: SecondFactor, code: str, ring: KeyRing) -> int | None:
+def _step(row: SecondFactor, code: str, ring: Ring) -> int | None:
     typed = "".join(code.split())
     if not (typed.isascii() and typed.isdigit()):
         return None
-    secret = unseal(ring, row.secret, _bound(row.person_id))
+    secret = unseal(ring, row.secret, bound_of(row))
     return step_of(secret, typed, now=utc_now(), after=row.last_step)
 
 
@@ -209,10 +211,6 @@ def _setup(secret: bytes, caller: Caller, settings: Settings) -> SetupOut:
     return SetupOut(
         secret=in_base32(secret), uri=setup_uri(secret, login=caller.login, issuer=issuer)
     )
-
-
-def _bound(person_id: str) -> bytes:
-    return f"cardflow-second-factor-v1\n{person_id}".encode()
 
 
 async def _new_codes(session: AsyncSession, caller: Caller) -> RecoveryCodesOut:

@@ -3,12 +3,12 @@
 import json
 from datetime import datetime, timedelta
 
-from api.idempotency import seal, unseal
 from api.problems import Problem
 from api.session import Credentials
 from api.state import State
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
+from cardflow.sealed import seal, unseal
 
 PATIENCE = timedelta(minutes=5)
 BOUND = b"cardflow-half-way-v1"

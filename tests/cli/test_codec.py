@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from cardflow.db.migrate import upgrade_database
 from cardflow.db.reencryption import bound_of
-from cardflow.db.tables import AuditEntry, IdempotentAnswer
+from cardflow.db.tables import AuditEntry, IdempotentAnswer, Person, SecondFactor
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyFile, KeyRing
@@ -162,11 +162,22 @@ def test_what_would_lose_something_is_refused(settings, key, reason):
 @pytest.mark.slow
 def test_sealed_columns_move_to_the_new_key_and_the_old_one_can_go(settings):
     async def keep(session):
-        session.add(answer(KeyRing.load(settings.sealing_key_file)))
+        ring = KeyRing.load(settings.sealing_key_file)
+        session.add(Person(id="p", login="p", name="P", created_at=utc_now()))
+        await session.flush()
+        session.add(answer(ring))
+        row = SecondFactor(person_id="p", secret="", created_at=utc_now())
+        row.secret = seal(ring, b"makes codes", bound_of(row))
+        session.add(row)
 
     async def read(session):
-        row = (await session.scalars(select(IdempotentAnswer))).one()
-        return unseal(KeyRing.load(settings.sealing_key_file), row.body, bound_of(row))
+        ring = KeyRing.load(settings.sealing_key_file)
+        kept = (await session.scalars(select(IdempotentAnswer))).one()
+        factor = (await session.scalars(select(SecondFactor))).one()
+        return [
+            unseal(ring, text, bound_of(row))
+            for row, text in ((kept, kept.body), (factor, factor.secret))
+        ]
 
     in_database(settings, keep)
     codec.rotate(ring=codec.Ring.SEALING, key="2", state=settings.state_dir)
@@ -175,9 +186,9 @@ def test_sealed_columns_move_to_the_new_key_and_the_old_one_can_go(settings):
     gone, _ = said(settings, "retire", "1", "--ring", "sealing")
 
     assert (refused, gone) == (1, 0)
-    assert "1 values in the database" in why
+    assert "2 values in the database" in why
     assert sorted(KeyRing.load(settings.sealing_key_file).keys) == ["2"]
-    assert in_database(settings, read) == b"a token shown once"
+    assert in_database(settings, read) == [b"a token shown once", b"makes codes"]
     assert [kind for kind, _ in recorded(settings)] == [
         "keys_rotated",
         "columns_reencrypted",
