@@ -166,7 +166,7 @@ async def _identify(state: State, token: str) -> Caller:
         way=found.way,
         same_as=found.person.same_as or "",
         authenticated_at=found.authenticated_at,
-        must_set_up_codes=found.needs_factor and not found.by_api_token,
+        must_set_up_codes=found.needs_factor and found.way == "password",
     )
 
 

@@ -128,8 +128,6 @@ async def sign_in(
     body: Credentials, request: Request, response: Response, state: Everything
 ) -> SessionOut:
     """Sign in with a local account."""
-    if not state.settings.local_accounts:
-        raise Problem(403, NO_PASSWORDS, slug="no-passwords")
     person = await _proven(body, request, state)
     if not person.active:
         raise Problem(403, "this account is disabled; ask an administrator", slug="disabled")
@@ -160,6 +158,8 @@ async def confirm_sign_in(
 
 async def _proven(body: Credentials, request: Request, state: State) -> Person:
     """Return who the password, and the code where one is set up, prove; or raise Problem."""
+    if not state.settings.local_accounts:
+        raise Problem(403, NO_PASSWORDS, slug="no-passwords")
     address = request.client.host if request.client else ""
     state.guesses.count(body.login, address)
     person = await _verified(body, state.sessions)
