@@ -54,7 +54,7 @@ async def admitted(
     async with transaction(state.sessions) as session:
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
-        request.state.agent = agent
+        request.state.agent_id = agent.id  # for the log: the row is gone when a refusal undoes this
         _check_standing(agent)
         check_version(state.settings, version_of(request) or agent.version)
         if not with_old_key and age_of_key(agent, now) >= _oldest(state.settings):

@@ -57,8 +57,8 @@ def _note(scope: Scope, status: int, seconds: float) -> None:
 def _who(scope: Scope) -> tuple[str, str]:
     """Return who asked, by the id of the person or agent, and from which address."""
     state = scope.get("state", {})
-    known = state.get("caller") or state.get("agent")
-    return getattr(known, "id", "nobody"), (scope.get("client") or ("nowhere",))[0]
+    who = getattr(state.get("caller"), "id", "") or state.get("agent_id", "nobody")
+    return who, (scope.get("client") or ("nowhere",))[0]
 
 
 def _operation(scope: Scope) -> str:

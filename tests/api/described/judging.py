@@ -36,6 +36,8 @@ MEANINGS: dict[str, str] = {
     "body": "it is CSV or TOML, not JSON",
     "body.time_zone": "the zones are those of the system",
     "roles": "nobody gives a token more than they have",
+    "proof": "only the key itself makes it",
+    "public_key": "it is a key's own bytes",
     "confirm": "it is the card's serial, typed again",
     "holder_id": "there must be such a person",
     "policy_name": "there must be such a policy",
