@@ -151,7 +151,7 @@ precheck = true
 async def hand_in(office: Office, update_id: str) -> None:
     """Hand in the form under a hostile name."""
     printed = await office.form(update_id, LANE)
-    parts = [("file", (ALL, printed.content, "application/pdf"))]
+    parts = [("file", (f"{ALL}.pdf", printed.content, "application/pdf"))]
     path = f"{API}/updates/{update_id}/lanes/{LANE}/documents"
     assert (await office.holder.post(path, files=parts)).status_code == 201
 
