@@ -103,7 +103,9 @@ async def show_agents(  # noqa: PLR0917 (what a route depends on)
     )
 
 
-@router.post("/codes", status_code=201, operation_id="make_enrolment_code", responses=problems(404))
+@router.post(
+    "/codes", status_code=201, operation_id="make_enrolment_code", responses=problems(404, 409)
+)
 async def make_code(body: CodeIn, caller: Keeper, session: Transaction) -> CodeOut:
     """Make a one-time code for enrolling a workstation; it is good for 15 minutes."""
     person_id = body.person_id or caller.id

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 
-from api.problems import FieldProblem, Problem
+from api.problems import REF, FieldProblem, Problem
 from api.state import State
 from cardflow.db.register_agents import find_agent, forget_nonces, spend_nonce, touch
 from cardflow.db.tables import Agent
@@ -22,7 +22,7 @@ from cardflow.errors import Refused
 from cardflow.httpsig import Verified, verify
 from cardflow.settings import Settings
 from cardflow.sql import transaction
-from cardflow.wire import from_json, parsed
+from cardflow.wire import TEXT_PATTERN, from_json, parsed
 
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
 PRODUCT = re.compile(r"cardflow-agent/([0-9A-Za-z.+-]{1,50})")
@@ -193,5 +193,20 @@ def said(cls: type[T], body: bytes) -> T:
 
 def takes(cls: type) -> dict[str, Any]:
     """Return the ``openapi_extra`` of a route that reads a body with ``said``."""
-    schema = TypeAdapter(cls).json_schema(mode="validation")
+    schema = _as_read(TypeAdapter(cls).json_schema(ref_template=REF))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _as_read(schema: Any) -> Any:
+    """Return the schema with what ``from_json`` refuses besides: unknown fields, odd characters."""
+    if isinstance(schema, list):
+        return [_as_read(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    read = {name: _as_read(one) for name, one in schema.items()}
+    match read.get("type"):
+        case "object":
+            return {"additionalProperties": False} | read
+        case "string" if not read.keys() & {"enum", "const", "format"}:
+            return read | {"pattern": TEXT_PATTERN}
+    return read

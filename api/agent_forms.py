@@ -16,7 +16,7 @@ from api.form_printing import box_of, forms_of
 from api.handing_in import Arrival
 from api.long_term import hand_in_signed
 from api.problems import FieldProblem, Problem, public_problems
-from api.sealing import LONGEST
+from api.sealing import LONGEST, SEALED
 from api.state import Everything, State
 from api.update_views import Looked, look
 from cardflow.db.register_updates import find_update
@@ -53,7 +53,7 @@ async def fetch_form(
     request: Request,
     state: Everything,
     desk: AtDesk,
-    task: Annotated[str, Query(max_length=LONGEST)],
+    task: Annotated[str, Query(max_length=LONGEST, pattern=SEALED)],
 ) -> IssuedForm:
     """Return the form that a sign job names, and where and with which certificates it is signed."""
     async with admitted(request, state) as call:

@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter, Request
 
 from api.agent_caller import admitted, said, takes
-from api.problems import Problem, public_problems
+from api.problems import FieldProblem, Problem, public_problems
 from api.state import Everything
 from cardflow.db import audit
 from cardflow.db.register_agents import agent_with_key
@@ -33,7 +33,9 @@ async def change_device_key(request: Request, state: Everything) -> dict[str, st
             try:
                 check_new_device_key(new, call.agent.id)
             except Refused as refusal:
-                raise Problem(422, str(refusal)) from refusal
+                field = str(refusal).partition(":")[0]
+                reason = FieldProblem(field=field, reason=str(refusal))
+                raise Problem(422, str(refusal), reason) from refusal
             if await agent_with_key(call.session, new.public_key):
                 raise Problem(409, "another workstation has this key")
             await audit.append(call.session, _changed(call.agent, new.public_key, utc_now()))

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from api.auth import may
 from api.authorize import Caller, Permission
@@ -16,7 +15,7 @@ from api.checkpoints import known_checkpoints, make_checkpoint
 from api.paging import Page, Paging, page
 from api.problems import problems, refused
 from api.routing import GuardedRoute, Reading
-from api.shapes import Out
+from api.shapes import Instant, Out
 from api.state import Everything, State
 from cardflow.db import audit, checkpoints
 from cardflow.db.register_trail import Wanted, list_entries
@@ -85,8 +84,8 @@ class Asked:
     kind: Annotated[str, Query(max_length=40)] = ""
     actor: Annotated[str, Query(max_length=36)] = ""
     card: Annotated[str, Query(max_length=36)] = ""
-    since: Annotated[AwareDatetime | None, Query(description="From this instant on.")] = None
-    before: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None
+    since: Annotated[Instant | None, Query(description="From this instant on.")] = None
+    before: Annotated[Instant | None, Query(description="Before this instant.")] = None
     order: Annotated[Literal["oldest", "newest"], Query(description="What comes first.")] = "oldest"
 
     def wanted(self) -> Wanted:

@@ -29,7 +29,7 @@ from api.csv_import import (
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Id, In, Line, Out
+from api.shapes import Flag, Id, In, Line, Out
 from cardflow.db import audit
 from cardflow.db.register_cards import (
     card_with_serial,
@@ -90,7 +90,7 @@ class CardPatch(In):
     holder_id: Id | None = None
     policy_name: PolicyName | None = None
     token_label: Line | None = None
-    disabled: bool | None = None
+    disabled: Flag | None = None
 
 
 class CardOut(Out):
@@ -169,7 +169,7 @@ async def add_card(body: CardIn, caller: Keeper, session: Transaction) -> CardOu
     return CardOut.model_validate(card)
 
 
-@router.get("/{card_id}", operation_id="show_card", responses=problems(404))
+@router.get("/{card_id:id}", operation_id="show_card", responses=problems(404))
 async def show_card(card_id: Id, caller: Reader, session: Reading) -> CardOut:
     """Return a card."""
     card = await _card(session, card_id)
@@ -177,7 +177,7 @@ async def show_card(card_id: Id, caller: Reader, session: Reading) -> CardOut:
     return CardOut.model_validate(card)
 
 
-@router.patch("/{card_id}", operation_id="change_card", responses=problems(404, 409, 413))
+@router.patch("/{card_id:id}", operation_id="change_card", responses=problems(404, 409, 413))
 async def change_card(
     card_id: Id, body: CardPatch, caller: Changer, session: Transaction
 ) -> CardOut:

@@ -25,6 +25,7 @@ from cardflow.db.register_health import mails_by_state, updates_by_stage
 from cardflow.decisions import utc_now
 from cardflow.documents.scanner import is_answering
 from cardflow.model import Stage
+from cardflow.outbound import Outbound, outbound
 from cardflow.settings import Settings, setting_name
 from cardflow.sql import transaction
 from cardflow.startup import objections, secret_files
@@ -100,7 +101,8 @@ async def ca(state: State) -> Finding:
 
 async def mail_relay(state: State) -> Finding:
     """Look at the mail relay."""
-    async with _connection(state.settings.smtp_host, state.settings.smtp_port) as (reader, writer):
+    settings, reach = state.settings, outbound(state.settings)
+    async with _connection(reach, settings.smtp_host, settings.smtp_port) as (reader, writer):
         greeting = await reader.readline()
         writer.write(b"QUIT\r\n")
     if not greeting.startswith(b"220"):  # RFC 5321 4.2.3: service ready
@@ -167,7 +169,9 @@ async def own_address(state: State, trusted: ssl.SSLContext | None = None) -> Fi
     if url.scheme == "http":
         return Finding("off", "the pages are on this machine only, in clear, for trying out")
     context, host = trusted or ssl.create_default_context(), url.hostname or ""
-    async with _connection(host, url.port or 443) as (_reader, writer):
+    # Our own name may well mean this machine, seen from here.
+    ours = Outbound(loopback=True)
+    async with _connection(ours, host, url.port or 443) as (_reader, writer):
         try:
             await writer.start_tls(context, server_hostname=host)
         except ssl.SSLCertVerificationError:
@@ -215,9 +219,10 @@ async def attention(state: State) -> Finding:
 
 @asynccontextmanager
 async def _connection(
-    host: str, port: int
+    reach: Outbound, host: str, port: int
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(host, port)
+    connection = await reach.connect(host, port)
+    reader, writer = await asyncio.open_connection(sock=connection)
     try:
         yield reader, writer
     finally:

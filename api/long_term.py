@@ -14,9 +14,10 @@ from api.update_views import Looked
 from cardflow.db.register_updates import find_document
 from cardflow.errors import Unavailable
 from cardflow.model import Lane
+from cardflow.outbound import outbound
+from cardflow.outbound_http import Barred, http_client
 from cardflow.sql import transaction
 
-PATIENCE_SECONDS = 10
 QUERY, REPLY = "application/timestamp-query", "application/timestamp-reply"  # RFC 3161 3.4
 
 
@@ -40,8 +41,10 @@ async def _proven(state: State, content: bytes, url: str) -> bytes:
     async def ask(query: bytes) -> bytes:
         headers = {"Content-Type": QUERY, "Accept": REPLY}
         try:
-            async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
+            async with http_client(outbound(state.settings)) as client:
                 answer = await client.post(url, content=query, headers=headers)
+        except Barred as error:
+            raise _silent(str(error)) from error
         except httpx2.HTTPError as error:
             raise _silent(type(error).__name__) from error
         if not answer.is_success:

@@ -25,8 +25,9 @@ from api.mail_texts import (
 from api.paging import Page
 from api.problems import problems
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import In
+from api.shapes import AS_NUMBER, In
 from api.state import Everything, Temporal
+from cardflow.mail.compose import LANGUAGES
 from cardflow.mail.letters import Text, TextKey
 from cardflow.model import MailKind
 from cardflow.sql import transaction
@@ -38,7 +39,7 @@ router = APIRouter(prefix="/policies/{name}/mails", tags=["mails"], route_class=
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES))]
 Editor = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES, Proof.FRESH))]
 Name = Annotated[str, Path(max_length=100)]
-Language = Annotated[str, Path(max_length=10)]
+Language = Annotated[str, Path(max_length=10, json_schema_extra={"enum": [*LANGUAGES]})]
 Words = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 
 
@@ -54,7 +55,7 @@ class TextIn(In):
 
     subject: Words
     body: Words
-    version: Annotated[int, Field(ge=0)] | None = None
+    version: Annotated[int, Field(ge=0), AS_NUMBER] | None = None
 
 
 class DraftIn(In):

@@ -28,7 +28,19 @@ from api.csv_import import (
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Email, Id, In, Language, Line, Login, MailDigest, Name, PersonOut, TimeZone
+from api.shapes import (
+    Email,
+    Flag,
+    Id,
+    In,
+    Language,
+    Line,
+    Login,
+    MailDigest,
+    Name,
+    PersonOut,
+    TimeZone,
+)
 from api.update_shapes import MailOut
 from cardflow.db import audit
 from cardflow.db.register_identity import (
@@ -84,7 +96,7 @@ class PersonPatch(In):
     time_zone: TimeZone | None = None
     mail_digest: MailDigest | None = None
     roles: Roles | None = None
-    active: bool | None = None
+    active: Flag | None = None
     same_as: Annotated[
         Id | Literal[""] | None,
         Field(description="Whose second account this is: both are one person to all decisions."),
@@ -131,7 +143,7 @@ async def add_person(body: PersonIn, caller: Admin, session: Transaction) -> Per
     return PersonOut.model_validate(person)
 
 
-@router.get("/{person_id}", operation_id="show_person", responses=problems(404))
+@router.get("/{person_id:id}", operation_id="show_person", responses=problems(404))
 async def show_person(person_id: Id, _caller: Reader, session: Reading) -> PersonOut:
     """Return a person."""
     return PersonOut.model_validate(await _person(session, person_id))
@@ -160,7 +172,7 @@ def _position(key: str) -> tuple[datetime, str] | None:
         raise invalid("cursor", "it is not one that this list gave") from None
 
 
-@router.patch("/{person_id}", operation_id="change_person", responses=problems(404, 409, 413))
+@router.patch("/{person_id:id}", operation_id="change_person", responses=problems(404, 409, 413))
 async def change_person(
     person_id: Id, body: PersonPatch, caller: Admin, session: Transaction
 ) -> PersonOut:

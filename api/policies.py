@@ -43,7 +43,8 @@ Reader = Annotated[Caller, Depends(may(Permission.SEE_POLICIES))]
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES))]
 Publisher = Annotated[Caller, Depends(may(Permission.MANAGE_POLICIES, Proof.FRESH))]
 Name = Annotated[str, Path(max_length=100)]
-Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+NEWEST = 2**31 - 1  # what a database takes as a number
+Version = Annotated[int, Path(ge=1, le=NEWEST)]
 
 
 class VersionOut(Out):
@@ -129,7 +130,7 @@ async def put_in_force(
     return _version(row)
 
 
-@router.get("/policies/{name}", operation_id="list_policy_versions", responses=problems(404))
+@router.get("/policies/{name:policy}", operation_id="list_policy_versions", responses=problems(404))
 async def show_versions(
     name: Name, _caller: Reader, session: Reading, paging: Annotated[Paging, Depends()]
 ) -> Page[VersionOut]:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.paging import Page
 from api.policies import (
+    NEWEST,
     POLICY_LIMIT,
     TOML_BODY,
     Admin,
@@ -68,7 +69,9 @@ async def show_changes(
     version: Version,
     _caller: Reader,
     session: Reading,
-    since: Annotated[int | None, Query(ge=1, description="Default: the version before.")] = None,
+    since: Annotated[
+        int | None, Query(ge=1, le=NEWEST, description="Default: the version before.")
+    ] = None,
 ) -> ChangesOut:
     """Return what changed in this version, or since an earlier one."""
     row = await find_version(session, name, version)
@@ -107,7 +110,7 @@ async def _tried(
     session: Reading,
     state: Everything,
     name: Annotated[str, Query(max_length=100)] = "",
-    version: Annotated[int | None, Query(ge=1)] = None,
+    version: Annotated[int | None, Query(ge=1, le=NEWEST)] = None,
 ) -> Policy:
     """Return the policy of the body, or the version that was named."""
     if not name:

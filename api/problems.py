@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from temporalio.service import RPCError
 
 from cardflow.errors import CardflowError, Refused
@@ -35,6 +36,9 @@ TITLES = {
     500: ("internal", "Something went wrong on our side"),
     503: ("unavailable", "A part of the system does not answer"),
 }
+
+REF = "#/components/schemas/{model}"  # how a description names its shapes
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +156,22 @@ def _answering(
     problem_of: Callable[[Any], Problem], shown: Shown
 ) -> Callable[[Request, Exception], Any]:
     async def answer(request: Request, error: Exception) -> Response:
-        return shown(request, problem_of(error))
+        problem = problem_of(error)
+        if problem.status == 405:  # noqa: PLR2004 HTTP's own number
+            problem.headers["Allow"] = ", ".join(_methods_at(request))
+        return shown(request, problem)
 
     return answer
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return what an address takes, by all routes that answer at it (RFC 9110 10.2.1)."""
+
+    def is_taken(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+
+    return [method for method in METHODS if is_taken(method)]
 
 
 def as_document(_request: Request, problem: Problem) -> Response:

@@ -18,6 +18,8 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cardflow.errors import Refused, Unavailable
+from cardflow.outbound import outbound
+from cardflow.outbound_http import Checked
 from cardflow.secret_files import read_secret
 from cardflow.settings import Environment, Settings
 from cardflow.startup import is_local
@@ -247,7 +249,7 @@ def provider_of(settings: Settings) -> Provider | None:
     """Return the provider that the settings name, if they do; nothing is asked of it yet."""
     if settings.oidc_issuer is None:
         return None
-    return Provider(settings, httpx2.AsyncHTTPTransport(trust_env=False))
+    return Provider(settings, Checked(outbound(settings)))
 
 
 class _Shared(httpx2.AsyncBaseTransport):

@@ -12,11 +12,13 @@ from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import Convertor, StringConvertor, register_url_convertor
 
 from api.auth import Requirement, signed_in
 from api.idempotency import Attempt, declare_key, given_key
 from api.state import state_of
 from cardflow.errors import Refused
+from cardflow.policy_toml import ADDRESSES
 from cardflow.sql import transaction as committed
 from cardflow.wire import parsed
 
@@ -41,6 +43,30 @@ class ReadOneWay(Request):
         except Refused:
             reason = "it is not JSON, or a name stands in an object twice"
             raise JSONDecodeError(reason, "", 0) from None
+
+
+class IdConvertor(Convertor[str]):
+    """The ids in addresses: ``/cards/import`` is no card."""
+
+    regex = "[0-9a-fA-F-]+"
+
+    def convert(self, value: str) -> str:
+        """Return the id."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Return the id."""
+        return value
+
+
+class PolicyConvertor(StringConvertor):
+    """The names of policies in addresses that also have words of their own."""
+
+    regex = f"(?!({'|'.join(ADDRESSES)})$)[^/]+"
+
+
+register_url_convertor("id", IdConvertor())
+register_url_convertor("policy", PolicyConvertor())
 
 
 class GuardedRoute(APIRoute):

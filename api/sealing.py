@@ -17,6 +17,7 @@ from cardflow.key_ring import Ring
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
 LONGEST = 8_192
 TASK, SIGN_IN = b"cardflow-task-v1", b"cardflow-sign-in-v1"
+SEALED = r"^[A-Za-z0-9_.-]*$"  # base64url with a dot between
 
 
 class Sealer:

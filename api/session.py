@@ -26,7 +26,19 @@ from api.paging import Page
 from api.problems import Problem, invalid, not_found, problems, public_problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
 from api.second_factor import counts
-from api.shapes import Id, In, Language, Line, MailDigest, Out, PersonOut, Secret, TimeZone
+from api.shapes import (
+    Flag,
+    Id,
+    In,
+    Language,
+    Line,
+    MailDigest,
+    NewPassword,
+    Out,
+    PersonOut,
+    Secret,
+    TimeZone,
+)
 from api.state import AppSettings, Database, Everything, State
 from cardflow.db import audit
 from cardflow.db.register_factors import confirmed_factor
@@ -98,14 +110,14 @@ class PasswordChange(In):
     """A person's new password, and the old one as proof."""
 
     old: Secret
-    new: Secret
+    new: NewPassword
 
 
 class PasswordIn(In):
     """A password set by an administrator; a temporary one must be changed at the next sign-in."""
 
-    password: Secret
-    temporary: bool = True
+    password: NewPassword
+    temporary: Flag = True
 
 
 class SignInOfOut(Out):

@@ -1,11 +1,22 @@
 """What goes in is closed and short; what comes out is a shape of its own."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+)
 
 from cardflow.model import Role
+from cardflow.passwords import LONGEST, SHORTEST
 from cardflow.settings import known_zone
 
 
@@ -26,6 +37,26 @@ def known_zone_or_none(name: str) -> str:
     return known_zone(name) if name else name
 
 
+def number(given: object) -> object:
+    """Return what is given, unless it is a number in words or no number at all."""
+    if isinstance(given, str | bool):
+        msg = "a number is expected"
+        raise ValueError(msg)  # noqa: TRY004 pydantic reports only this kind
+    return given
+
+
+def written_out(given: object) -> object:
+    """Return an instant as it is given, unless it is a bare number: of what, nobody could tell."""
+    if isinstance(given, str) and not WRITTEN.match(given):
+        msg = "write it as in RFC 3339, for example 2026-01-31T08:00:00Z"
+        raise ValueError(msg)
+    return given
+
+
+Flag = Annotated[bool, Strict()]  # 0 and "no" are not false
+AS_NUMBER = BeforeValidator(number)  # stands after the limits, or the description loses them
+WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+Instant = Annotated[AwareDatetime, BeforeValidator(written_out)]
 Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -39,7 +70,9 @@ Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
 TimeZone = Annotated[str, AfterValidator(known_zone_or_none)]  # IANA name; empty: the house's
 MailDigest = Literal["off", "daily"]
 Reason = Annotated[str, StringConstraints(max_length=1000)]
-Secret = Annotated[str, StringConstraints(max_length=200, strip_whitespace=False)]
+Secret = Annotated[str, StringConstraints(max_length=LONGEST, strip_whitespace=False)]
+# The rest of what a password must be is said by ``password_objections``, in a sentence.
+NewPassword = Annotated[Secret, Field(json_schema_extra={"minLength": SHORTEST})]
 
 
 class PersonOut(Out):

@@ -11,7 +11,7 @@ from api.authorize import Caller, Permission
 from api.paging import Page
 from api.problems import invalid, not_found, problems
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Id, In, Name, Out
+from api.shapes import AS_NUMBER, Id, In, Name, Out
 from cardflow.db import audit
 from cardflow.db.register_identity import find_api_token, list_api_tokens
 from cardflow.db.tables import ApiToken
@@ -29,7 +29,7 @@ class TokenIn(In):
 
     name: Annotated[Name, Field(max_length=100)]
     roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
-    days: Annotated[int, Field(ge=1, le=397)] = 90
+    days: Annotated[int, Field(ge=1, le=397), AS_NUMBER] = 90
 
 
 class TokenOut(Out):

@@ -13,7 +13,7 @@ from api.authorize import Caller, Permission
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import Id, In, Out
+from api.shapes import Flag, Id, In, Out
 from api.state import AppSettings
 from api.update_shapes import PersonRef
 from cardflow.db import audit
@@ -57,7 +57,7 @@ class CardRef(Out):
 class ClaimIn(In):
     """Whether to take what somebody else has taken."""
 
-    take_over: bool = False
+    take_over: Flag = False
 
 
 class ClaimOut(Out):

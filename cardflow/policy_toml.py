@@ -18,6 +18,7 @@ from cardflow.policy import policy_objections
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MAX_NAME = 64
+ADDRESSES = ("dry-run", "preview")  # what stands where a name could, in the API's addresses
 MAX_TEXT = 500
 MAX_REASONS, MAX_REASON = 20, 200
 TOO_DEEP = "not a policy: it is nested too deep, or holds what is no text"
@@ -114,6 +115,8 @@ def _size_objections(policy: Policy) -> list[str]:
     found = []
     if not NAME.fullmatch(policy.name) or len(policy.name) > MAX_NAME:
         found.append(f"name: small letters, digits and single hyphens, at most {MAX_NAME}")
+    if policy.name in ADDRESSES:
+        found.append(f"name: {policy.name} is a word of our own; take another")
     found += [
         f"{key}: longer than {MAX_TEXT} characters"
         for key in ("title", "contact")

@@ -138,6 +138,13 @@ class Settings(BaseSettings):
         "its socket. While it does not answer, nothing is taken.",
     )
 
+    local_services: str = Field(
+        "",
+        pattern=r"^$|^[^\s,]+:\d{1,5}( *, *[^\s,]+:\d{1,5})*$",
+        description="Services on this machine or its link that we may connect to all the same, "
+        "`host:port` with commas: a mail relay on `127.0.0.1:25`, say. The demo needs none.",
+    )
+
     public_url: str = Field(
         "http://localhost:8000",
         pattern=r"^https?://[^/]+$",

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cardflow.outbound import PORTS, Address, outbound
 from cardflow.secret_files import is_demo
 from cardflow.settings import Environment, Settings, setting_name
 
@@ -144,6 +145,30 @@ def _about_production(settings: Settings) -> list[str]:
                 "smtp_starttls", "mail would travel in clear", "set it, or use a local relay"
             )
         )
+    return found + _about_local_services(settings)
+
+
+def _about_local_services(settings: Settings) -> list[str]:
+    reach, found = outbound(settings), []
+    for field, host, port in _connected_to(settings):
+        # A name's addresses are looked at whenever it is connected to; this one says it itself.
+        address = _address("127.0.0.1" if host == "localhost" else host)
+        if address and (why := reach.objection(host, port, address)):
+            remedy = f"if that is meant, name {host}:{port} in {setting_name('local_services')}"
+            found.append(_objection(field, f"it is {why}", remedy))
+    return found
+
+
+def _connected_to(settings: Settings) -> list[tuple[str, str, int]]:
+    """Return every service that we connect to by address alone: setting, host and port."""
+    found = [("smtp_host", settings.smtp_host, settings.smtp_port)]
+    if settings.clamd_address and not settings.clamd_address.startswith("/"):
+        host, _, port = settings.clamd_address.rpartition(":")
+        found.append(("clamd_address", host.strip("[]"), int(port)))
+    for field in ("tsa_url", "oidc_issuer", "document_bucket_url"):
+        if given := getattr(settings, field):
+            url = urlsplit(given)
+            found.append((field, url.hostname or "", url.port or PORTS[url.scheme]))
     return found
 
 
@@ -177,10 +202,15 @@ def _path(settings: Settings, field: str) -> Path | None:
 
 def is_local(host: str) -> bool:
     """Tell whether a host is this machine."""
+    address = _address(host)
+    return address.is_loopback if address else host == "localhost"
+
+
+def _address(host: str) -> Address | None:
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return None
 
 
 def _objection(field: str, reason: str, remedy: str) -> str:

@@ -21,6 +21,8 @@ MOST_ITEMS = 1_000
 LARGEST_INTEGER = 2**53 - 1  # what every JSON reader keeps exactly
 
 _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# The same for those who are told before (JSON Schema); what is no Unicode cannot be written there.
+TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
 T = TypeVar("T")
 

@@ -13,6 +13,7 @@ from cardflow.errors import CardflowError, Refused
 from cardflow.mail.compose import Composer, build_composer
 from cardflow.mail.letters import Letter
 from cardflow.model import Profile
+from cardflow.outbound import outbound
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, transaction
@@ -118,6 +119,7 @@ def build_postman(
     relay = Relay(
         settings.smtp_host,
         settings.smtp_port,
+        outbound(settings),
         starttls=settings.smtp_starttls,
         user=settings.smtp_user,
         password=read_secret(file).decode().strip() if file else "",

@@ -10,6 +10,9 @@ from enum import StrEnum
 
 import aiosmtplib
 
+from cardflow.errors import CardflowError
+from cardflow.outbound import Outbound
+
 COMPLETED = 250  # RFC 5321 4.2.3: the only yes to a message
 PERMANENT = 500  # RFC 5321 4.2.1: 5yz replies are final
 LONGEST_REASON = 500
@@ -38,6 +41,7 @@ class Relay:
 
     host: str
     port: int
+    outbound: Outbound
     starttls: bool = False
     user: str = ""
     password: str = field(default="", repr=False)
@@ -55,15 +59,15 @@ class Relay:
                     outcomes[key] = await _send(client, message)
         except TimeoutError:
             pass
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except (aiosmtplib.SMTPException, OSError, CardflowError) as error:
             reason = _reason(error)
         return {key: outcomes.get(key, Outcome(Fate.QUEUED, reason)) for key, _ in messages}
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
         client = aiosmtplib.SMTP(
-            hostname=self.host,
-            port=self.port,
+            hostname=self.host,  # whose certificate is asked for
+            sock=await self.outbound.connect(self.host, self.port),
             start_tls=self.starttls,  # never "if offered": who can strip the offer could read on
             tls_context=self.tls,
             username=self.user or None,

@@ -11,6 +11,15 @@ from api.shapes import In
 Shape = TypeVar("Shape", bound=In)
 
 
+LONGEST_NUMBER = 9
+
+
+def number(typed: str) -> int | str:
+    """Return what was typed as a number, or as it is when it is none."""
+    is_one = typed.isascii() and typed.isdigit() and len(typed) <= LONGEST_NUMBER
+    return int(typed) if is_one else typed
+
+
 def filled(shape: type[Shape], typed: dict[str, Any]) -> Shape:
     """Return the shape, or raise Problem with every reason by field."""
     try:

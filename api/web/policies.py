@@ -8,6 +8,7 @@ from api.auth import may
 from api.authorize import Caller, Permission
 from api.paging import Paging
 from api.policies import (
+    NEWEST,
     TOML,
     Admin,
     Name,
@@ -94,7 +95,7 @@ async def policy_toml(name: Name, version: Version, _caller: Reader, session: Re
 @router.get("/policies/{name}/{version}/changes", name="policy_changes_page")
 async def changes_page(
     *, request: Request, name: Name, version: Version, caller: Reader, session: Reading,
-    state: Everything, since: Annotated[int | None, Query(ge=1)] = None,
+    state: Everything, since: Annotated[int | None, Query(ge=1, le=NEWEST)] = None,
 ) -> Response:  # fmt: skip
     """Return what differs between two versions."""
     found = await show_changes(name, version, caller, session, since)

@@ -11,7 +11,7 @@ from api.routing import Transaction
 from api.shapes import Id
 from api.state import Everything, State
 from api.tokens import TokenIn, make_token, revoke_token, show_tokens
-from api.web.filling import filled
+from api.web.filling import filled, number
 from api.web.forms import shown_again
 from api.web.render import go, page
 from api.web.step_up import PageRoute
@@ -41,7 +41,11 @@ async def make(request: Request, caller: Owner, state: Everything) -> Response:
         roles = [str(role) for role in form.getlist("roles")]
     try:
         async with transaction(state.sessions) as session:
-            made = await make_token(filled(TokenIn, {**typed, "roles": roles}), caller, session)
+            made = await make_token(
+                filled(TokenIn, {**typed, "days": number(typed["days"]), "roles": roles}),
+                caller,
+                session,
+            )
     except NOT_DONE as error:
         return await _tokens(request, caller, state, **shown_again(error, "", **typed, roles=roles))
     return await _tokens(request, caller, state, made=made)

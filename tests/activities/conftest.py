@@ -10,8 +10,11 @@ from email.message import EmailMessage
 import pytest
 from aiosmtpd.smtp import SMTP
 
+from cardflow.outbound import Outbound
 from cardflow.sql import create_engine, sessions_of
 from tests.db.conftest import migrated_file  # noqa: F401 a fixture
+
+BESIDE = Outbound(loopback=True)  # as the demo's relay is
 
 
 @dataclass

@@ -25,6 +25,7 @@ from cardflow.mail.trial import TrialOrder
 from cardflow.model import EventKind, LaneStage, MailKind, Mode
 from cardflow.sql import transaction
 from tests import build
+from tests.activities.conftest import BESIDE
 from tests.db.rows import NOW, a_person, found, populate, store, the
 from tests.db.test_expiry import a_certificate, shelf  # noqa: F401 a fixture
 from tests.db.test_opening import ROOT
@@ -43,7 +44,7 @@ def documents(tmp_path):
 
 @pytest.fixture
 def postman(sessions, catcher, documents):
-    relay = Relay("127.0.0.1", catcher.port)
+    relay = Relay("127.0.0.1", catcher.port, BESIDE)
     return Postman(sessions, COMPOSER, relay, store=documents, largest_attachment=LIMIT)
 
 

@@ -21,6 +21,7 @@ from cardflow.profiles import load_profiles
 from cardflow.settings import Settings
 from cardflow.sql import transaction
 from tests import build
+from tests.activities.conftest import BESIDE
 from tests.db.rows import NOW, found, populate, the
 from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story
@@ -61,7 +62,7 @@ class Office:
 
 @pytest.fixture
 async def office(sessions, catcher):
-    office = Office(sessions, Relay("127.0.0.1", catcher.port))
+    office = Office(sessions, Relay("127.0.0.1", catcher.port, BESIDE))
     await populate(sessions, office.update)
     assert (await office.open()).objections == ()
     return office
@@ -72,7 +73,7 @@ def started(office):
 
 
 async def test_an_update_is_opened_under_the_id_of_its_own_workflow_only(sessions, catcher):
-    office = Office(sessions, Relay("127.0.0.1", catcher.port))
+    office = Office(sessions, Relay("127.0.0.1", catcher.port, BESIDE))
     await populate(sessions, office.update)
     activities = ActivityEnvironment()
 
@@ -139,7 +140,7 @@ async def test_an_address_that_nobody_can_write_to_is_visible_and_not_tried_agai
 
 
 async def test_without_a_relay_the_update_is_recorded_all_the_same(sessions):
-    office = Office(sessions, Relay("127.0.0.1", free_ports(1)[0]))
+    office = Office(sessions, Relay("127.0.0.1", free_ports(1)[0], BESIDE))
     await populate(sessions, office.update)
     await office.open()
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from activities.mail.smtp import Fate, Outcome, Relay
-from tests.activities.conftest import Catcher, running
+from tests.activities.conftest import BESIDE, Catcher, running
 from tests.activities.tls import server_context
 from tests.ports import free_ports
 
@@ -27,7 +27,7 @@ async def sent(relay, *messages, seconds=5):
 
 
 def relay_to(catcher, **options):
-    return Relay(HERE, catcher.port, **options)
+    return Relay(HERE, catcher.port, BESIDE, **options)
 
 
 async def test_a_relay_that_says_yes_has_the_mail(catcher):
@@ -82,7 +82,7 @@ async def test_an_address_beyond_ascii_fails_for_good_where_it_cannot():
 
 async def test_mail_waits_while_nobody_listens():
     (port,) = free_ports(1)
-    (outcome,) = await sent(Relay(HERE, port))
+    (outcome,) = await sent(Relay(HERE, port, BESIDE))
 
     assert outcome.fate is Fate.QUEUED
     assert outcome.reason

@@ -22,6 +22,7 @@ def production(state: Path, **changes: object) -> str:
         "environment": "production",
         "public_url": "https://cards.example",
         "database_url": "postgresql+psycopg://cardflow@db/cardflow?passfile=/run/secrets/db",
+        "smtp_host": "relay.example",
         "smtp_starttls": True,
     } | changes
     lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
@@ -111,6 +112,10 @@ def test_production_starts_when_nothing_is_wrong(tmp_path: Path) -> None:
         ({"codec_key_file": "nowhere"}, "CARDFLOW_CODEC_KEY_FILE: .*nowhere is missing"),
         ({"database_url": "postgresql+psycopg://c:hunter2@db/c"}, "DATABASE_URL: it holds a pass"),
         ({"smtp_host": "mail.example", "smtp_starttls": False}, "SMTP_STARTTLS: .* in clear"),
+        ({"smtp_host": "127.0.0.1"}, "SMTP_HOST: it is this machine itself; .* 127.0.0.1:1025 in"),
+        ({"clamd_address": "localhost:3310"}, "CLAMD_ADDRESS: it is this machine itself"),
+        ({"clamd_address": "[::1]:3310"}, "CLAMD_ADDRESS: it is this machine itself"),
+        ({"tsa_url": "http://169.254.169.254/"}, "TSA_URL: it is link-local"),
         ({"job_key_file": "try/job-key.pem"}, "JOB_KEY_FILE: .* made for trying out"),
         ({"ca_dir": "try"}, "CARDFLOW_CA_DIR: .* made for trying out"),
         ({"pinentry": "try/pinentry"}, "CARDFLOW_PINENTRY: .* made for trying out"),
@@ -129,6 +134,18 @@ def test_production_refuses(tmp_path: Path, changes: dict[str, object], objectio
 
     assert len(refusal.value.objections) == 1
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_service_on_this_machine_may_be_named(tmp_path: Path) -> None:
+    named = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": 25,
+        "local_services": "127.0.0.1:25, [::1]:3310",
+    }
+    production(tmp_path, **named, clamd_address="[::1]:3310")
+    write_secret(tmp_path / "secrets/codec.json", b"{}")
+
+    assert load_settings(tmp_path).smtp_host == "127.0.0.1"
 
 
 def test_production_names_everything_that_is_wrong_at_once(tmp_path: Path) -> None:

@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+)
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields, signers
 from pyhanko.sign.timestamps import DummyTimeStamper
@@ -65,6 +69,7 @@ def certified(
     key: Key | None = None,
     usage: str = "digital_signature",
     stamps: bool = False,
+    points_to: str = "",
     until: datetime = NOW + timedelta(days=365),
 ) -> Issued:
     """Return a key with a certificate by the issuer; without one, by itself."""
@@ -90,8 +95,22 @@ def certified(
     if stamps:
         eku = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
         builder = builder.add_extension(eku, critical=True)
+    for pointer in pointers(points_to) if points_to else ():
+        builder = builder.add_extension(pointer, critical=False)
     signing = issuer.key if issuer else key
     return Issued(key, builder.sign(signing, hashes.SHA256()))
+
+
+def pointers(url: str) -> list[x509.ExtensionType]:
+    """Return every extension of a certificate by which it sends its reader somewhere."""
+    uri = x509.UniformResourceIdentifier(url)
+    point = x509.DistributionPoint([uri], None, None, None)
+    methods = (AuthorityInformationAccessOID.OCSP, AuthorityInformationAccessOID.CA_ISSUERS)
+    return [
+        x509.CRLDistributionPoints([point]),
+        x509.FreshestCRL([point]),
+        x509.AuthorityInformationAccess([x509.AccessDescription(one, uri) for one in methods]),
+    ]
 
 
 def crl(issuer: Issued, *revoked: Issued) -> str:

@@ -43,3 +43,35 @@ async def test_the_place_of_the_signature_is_a_box_on_the_page() -> None:
     assert 0 < box.bottom < box.top < 842
     assert box.right - box.left > 150
     assert box.top - box.bottom > 40
+
+
+# What a form's own language would do with it, were it not text: typst's syntax, class by class.
+CODE = [
+    '#read("/etc/passwd")',
+    '#eval("1 + 1")',
+    '#import "@preview/evil:1.0.0": *',
+    '#include "form.typ"',
+    '#image("/etc/passwd")',
+    "#sys.inputs",
+    "#{ while true {} }",
+    "#set page(width: 1pt)",
+    '#show regex("."): none',
+    "#pagebreak()",
+    "$ sum_1^2 $",
+    "*bold* _slanted_ `raw` = heading",
+    "<label> @reference",
+    "// comment /* comment */",
+    "\\u{23}read \\#",
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+async def test_what_a_form_is_filled_with_is_text_and_never_code(code: str) -> None:
+    texts = ("organisation", "holder_name", "holder_email", "card", "profile", "subject",
+             "key_type", "policy_name", "contact", "portal", "statement", "update_id")  # fmt: skip
+    filled = form_data(**dict.fromkeys(texts, code))
+
+    shown = "".join(text_of(await render_request_form(filled)).split())
+
+    assert shown.count("".join(code.split())) >= len(texts)
+    assert "root:" not in shown

@@ -2,10 +2,14 @@
 
 import io
 import subprocess
+import threading
 from collections.abc import Callable
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import httpx2
 import pikepdf
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -312,3 +316,36 @@ def test_poppler_finds_the_same_in_a_signed_form(tmp_path: Path) -> None:
     assert "ETSI.CAdES.detached" in said("good")
     assert "Signer Certificate Common Name: Zoe" in said("good")
     assert "Digest Mismatch" in said("changed")
+
+
+# Nothing that a certificate names is fetched
+
+
+class Visited(BaseHTTPRequestHandler):
+    """Notes who comes."""
+
+    came: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.came.append(self.path)
+        self.send_error(404)
+
+    do_POST = do_GET  # noqa: N815 the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_no_address_in_a_certificate_is_visited() -> None:
+    with HTTPServer(("127.0.0.1", 0), Visited) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/from-certificate"
+        own = certified("Own", issuing(), points_to=url)
+        foreign = certified("Foreign", certified("Other CA", ca=True, points_to=url), points_to=url)
+        for by in (own, foreign):
+            assert (await inspected(signed(by))).signature is not None
+            await with_long_term_proof(signed(by), trust(), asked)
+        httpx2.get(f"http://127.0.0.1:{server.server_port}/control", trust_env=False)
+        server.shutdown()
+
+    assert Visited.came == ["/control"]

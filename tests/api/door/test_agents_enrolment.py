@@ -144,6 +144,14 @@ async def test_a_workstation_cannot_enrol_a_key_that_it_does_not_have(holder, en
     assert (await other.enrol(code)).status_code == 201
 
 
+@pytest.mark.parametrize("key", ["", "ключ", "ab" * 31, "zz" * 32])
+async def test_a_key_that_is_none_is_refused(holder, enter, key):
+    answer = await enter().enrol(await code_of(holder), public_key=key)
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 async def test_an_agent_that_is_too_old_is_told_to_update(holder, enter):
     code = await code_of(holder)
 

@@ -1,0 +1,163 @@
+"""schemathesis before a door: what it sends, what it must find true, and what no schema can say."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import schemathesis
+from fastapi import FastAPI
+from requests import PreparedRequest
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import (
+    EngineEvent,
+    FatalError,
+    NonFatalError,
+    ScenarioFinished,
+)
+
+REFUSALS = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429]  # 413: too long to be looked at
+ALL_CHECKS = {
+    "enabled": True,
+    "max_response_time": 25,
+    "negative_data_rejection": {"expected-statuses": REFUSALS},
+}
+
+# Valid as a shape, and yet not acceptable: which field says so, and why no schema could.
+MEANINGS: dict[str, str] = {
+    "cursor": "only this list can have given it",
+    "Idempotency-Key": "it was used for another request before",
+    "old": "it is the person's own password",
+    "password": "it may repeat itself too much",
+    "new": "the same",
+    "body": "it is CSV or TOML, not JSON",
+    "body.time_zone": "the zones are those of the system",
+    "roles": "nobody gives a token more than they have",
+    "proof": "only the key itself makes it",
+    "public_key": "it is a key's own bytes",
+    "confirm": "it is the card's serial, typed again",
+    "holder_id": "there must be such a person",
+    "policy_name": "there must be such a policy",
+}
+# The same, where a text is a language of its own.
+LANGUAGES = ("urn:cardflow:problem:bad-policy", "urn:cardflow:problem:bad-mail-text")
+
+
+@schemathesis.serializer("application/toml", "application/ocsp-request")
+def as_it_is(_context: Any, value: Any) -> bytes:
+    """Return a body that is no JSON: text or bytes."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+
+
+@dataclass
+class Judgement:
+    """What was asked of each operation, and everything that was wrong."""
+
+    asked: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def hear(self, event: EngineEvent) -> None:
+        """Take in what the engine says."""
+        if isinstance(event, NonFatalError | FatalError):
+            self.wrong.append(f"{getattr(event, 'label', '')}: {getattr(event, 'value', event)}")
+        if isinstance(event, ScenarioFinished):
+            self._hear_of(event)
+
+    def _hear_of(self, event: ScenarioFinished) -> None:
+        answers = {
+            case: one.response for case, one in event.recorder.interactions.items() if one.response
+        }
+        self.asked[event.label or ""] += len(answers)
+        self.statuses.update(answer.status_code for answer in answers.values())
+        for case, checks in event.recorder.checks.items():
+            for check in checks:
+                if check.status is Status.FAILURE and check.failure_info:
+                    info, answer = check.failure_info, answers.get(case)
+                    self.wrong.append(
+                        f"{check.name} | {event.label} | {info.failure.title}\n"
+                        f"  {info.failure.message[:400]!r}\n  {info.code_sample[:1000]}\n"
+                        f"  {answer and answer.status_code} {answer and answer.content[:400]!r}"
+                    )
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Somebody who asks: how they sign, and what lets them in again after a sign-out."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    sign: Callable[[PreparedRequest], PreparedRequest] | None = None
+    restore: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """How much is asked, and from which seed."""
+
+    examples: int
+    phases: tuple[str, ...]
+    seed: int
+
+
+async def judge(app: FastAPI, address: str, asker: Asker, asked: Round) -> Judgement:
+    """Return what schemathesis finds when ``asker`` asks everything that the description offers."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> Judgement:
+        judgement = Judgement()
+        for event in from_schema(_schema(app, address, asker, asked, loop)).execute():
+            judgement.hear(event)
+        return judgement
+
+    return await asyncio.to_thread(ask)
+
+
+def _schema(
+    app: FastAPI, address: str, asker: Asker, asked: Round, loop: asyncio.AbstractEventLoop
+) -> Any:
+    schema = schemathesis.openapi.from_dict(app.openapi(), config=_config(address, asker, asked))
+    schema.hook("filter_failure")(_by_shape)
+    if asker.sign:
+        schema.auth.set_from_requests(asker.sign)
+    if restore := asker.restore:
+
+        def after_call(_context: Any, case: Any, response: Any) -> None:
+            if case.method != "GET" and response.status_code < 300:
+                asyncio.run_coroutine_threadsafe(restore(), loop).result(30)
+
+        schema.hook(after_call)
+    return schema
+
+
+def _config(address: str, asker: Asker, asked: Round) -> SchemathesisConfig:
+    phases = ("examples", "coverage", "fuzzing", "stateful")
+    return SchemathesisConfig.from_dict(
+        {
+            "base-url": address,
+            "headers": asker.headers,
+            "seed": asked.seed,
+            "workers": 1,
+            "continue-on-failure": True,
+            "request-timeout": 30,
+            "parameters": {"query.wait": 2},  # the shortest that an agent may wait for a job
+            "generation": {
+                "max-examples": asked.examples,
+                "database": "none",
+                "no-shrink": True,
+            },
+            "checks": ALL_CHECKS,
+            "phases": {name: {"enabled": name in asked.phases} for name in phases},
+        }
+    )
+
+
+def _by_shape(_context: Any, failure: Any, _case: Any, response: Any) -> bool:
+    """Keep a failure, unless what was valid as a shape is refused for what it means."""
+    if "Schema-valid request rejected" not in failure.title or response.status_code != 422:
+        return True
+    told = json.loads(response.content)
+    fields = {error["field"] for error in told["errors"]}
+    return told["type"] not in LANGUAGES and not (fields and fields <= MEANINGS.keys())
