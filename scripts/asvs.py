@@ -18,6 +18,7 @@ LEVELS = """
 """
 OURS_TOO = {"V2.3.5", "V4.1.5", "V7.5.3"}  # of level 3: what this product is about
 MOST_NOT_APPLICABLE = 45
+LEAST_MET = {1: 1.0, 2: 0.95, 3: 1.0}  # of what applies; of level 3 only those of our own
 VERDICTS = ("met", "not met", "not applicable")
 ROW = re.compile(r"^\| (V[\d.]+) \| (\d) \|([^|]*)\|([^|]*)\|(.*)\|$", re.MULTILINE)
 SUM = re.compile(r"^\| L(\d) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
@@ -70,6 +71,8 @@ def _about_sums(text: str, counted: Counter[tuple[int, str]]) -> Iterator[str]:
     told = {int(level): tuple(map(int, numbers)) for level, *numbers in SUM.findall(text)}
     for level in (1, 2, 3):
         here = tuple(counted[level, verdict] for verdict in VERDICTS)
+        if here[0] < LEAST_MET[level] * (here[0] + here[1]):
+            yield f"L{level}: {here[0]} are met of {here[0] + here[1]} that apply, which is too few"
         if told.get(level) != (sum(here), *here):
             said = told.get(level)
             yield f"L{level}: the rows make {(sum(here), *here)}, the summary says {said}"

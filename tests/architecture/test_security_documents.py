@@ -83,6 +83,7 @@ def test_a_threat_without_a_row_or_a_proof_is_found() -> None:
         ("\n".join([row("met", PROOF)] * 2), "V1.2.1: it has 2 rows"),
         ("\n".join([row("not applicable", "no x")] * 46), "46 requirements are called"),
         (row("met", PROOF), "L1: the rows make"),
+        (row("not met", "nobody has"), "L1: 0 are met of 1 that apply"),
     ],
 )
 def test_a_row_of_asvs_that_is_not_in_order_is_found(planted: str, found: str) -> None:
