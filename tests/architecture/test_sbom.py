@@ -39,6 +39,7 @@ def test_a_carried_file_says_the_version_that_is_listed(folder: str) -> None:
     assert ENTRIES[folder]["purl"].endswith(ENTRIES[folder]["version"])
 
 
+@pytest.mark.slow  # make sbom validates it too
 def test_the_list_is_valid_and_names_debian_packages_and_images() -> None:
     made = sbom.bom()
 
