@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all check sbom audit fmt bench histories screenshots
+.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all check sbom audit fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -16,7 +16,10 @@ help: ## Say what each target does
 setup: ## Install what the demo needs: Debian packages when missing, .venv from requirements.lock
 	@scripts/setup.sh demo
 
-setup-tests: setup
+setup-dev: setup
+	@scripts/setup.sh dev
+
+setup-tests: setup-dev
 	@scripts/setup.sh tests
 
 setup-node:
@@ -37,13 +40,13 @@ run: setup ## Start everything and stay up; Ctrl-C stops it, starting again goes
 test: setup-tests ## All tests but the slow ones
 	@$(PYTEST) -m "not slow"
 
-test-fast: setup ## Tests that need no real component
+test-fast: setup-dev ## Tests that need no real component
 	@$(PYTEST) -m "$(FAST)"
 
 test-all: setup-tests setup-node ## Every test
 	@$(PYTEST)
 
-check: setup ## Format, lint, types, import contracts, spelling
+check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy .
@@ -53,13 +56,13 @@ check: setup ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m scripts.forbidden
 	$(PYTHON) -m scripts.claims
 
-sbom: setup ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
+sbom: setup-dev ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
 	@$(PYTHON) -m scripts.sbom
 
-audit: setup ## Compare requirements.lock with known weaknesses (needs a network)
-	@$(PYTHON) -m pip_audit --requirement requirements.lock --require-hashes --disable-pip
+audit: setup-dev ## Compare the pinned packages with known weaknesses (needs a network)
+	@$(PYTHON) -m pip_audit --requirement requirements-dev.lock --require-hashes --disable-pip
 
-fmt: setup ## Format, and mend what the linter can mend
+fmt: setup-dev ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 

@@ -9,7 +9,6 @@ from cardflow.model import (
     DocumentKind,
     Kind,
     LaneStage,
-    MailKind,
     Means,
     ObjectRef,
     Party,
@@ -162,11 +161,11 @@ class OpenedOut(Out):
 
 
 class MailOut(Out):
-    """A mail about an update."""
+    """A mail to a person; ``update_id`` is empty when it is about none."""
 
     id: str
     update_id: str
-    kind: MailKind
+    kind: str
     person_id: str
     address: str
     subject: str

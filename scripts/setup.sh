@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Brings a bare Debian or Ubuntu to where Cardflow runs; says what it does; does nothing twice.
-# usage: scripts/setup.sh demo|tests|node
+# usage: scripts/setup.sh demo|dev|tests|node
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 DEMO_PACKAGES=(python3-venv softhsm2 opensc gnutls-bin openssl poppler-utils)
 TEST_PACKAGES=(chromium clamav-daemon nginx swtpm tpm2-tools libtpm2-pkcs11-1 tpm2-abrmd libtss2-tcti-tabrmd0 dbus gcc libc6-dev)
-STAMP=.venv/.installed
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -44,28 +43,33 @@ find_python() {
     fail "Python 3.11 or later is needed and was not found"
 }
 
+make_environment() {
+    local python
+    if is_recent .venv/bin/python; then return; fi
+    python=$(find_python)
+    say "making .venv with $("$python" --version)"
+    "$python" -m venv --clear .venv
+}
+
 install_python_packages() {
-    local wanted python
-    wanted=$(sha256sum <requirements.lock)
-    if is_recent .venv/bin/python && [[ $(cat "$STAMP" 2>/dev/null) == "$wanted" ]]; then return; fi
-    if ! is_recent .venv/bin/python; then
-        python=$(find_python)
-        say "making .venv with $("$python" --version)"
-        "$python" -m venv --clear .venv
-    fi
-    say "installing Python packages from requirements.lock into .venv (about a minute)"
+    local lock=$1 stamp=.venv/.$1 wanted
+    wanted=$(sha256sum <"$lock")
+    if [[ $(cat "$stamp" 2>/dev/null) == "$wanted" ]]; then return; fi
+    say "installing Python packages from $lock into .venv (about a minute)"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
-        --require-hashes --no-deps -r requirements.lock
-    echo "$wanted" >"$STAMP"
+        --require-hashes --no-deps -r "$lock"
+    echo "$wanted" >"$stamp"
     say "done"
 }
 
 case "${1:-}" in
 demo)
     install_packages "${DEMO_PACKAGES[@]}"
-    install_python_packages
+    make_environment
+    install_python_packages requirements.lock
     ;;
+dev) install_python_packages requirements-dev.lock ;;
 tests) install_packages "${TEST_PACKAGES[@]}" ;;
 node) command -v npm >/dev/null || install_packages nodejs npm ;; # others' packages bring npm along
-*) fail "usage: scripts/setup.sh demo|tests|node" ;;
+*) fail "usage: scripts/setup.sh demo|dev|tests|node" ;;
 esac

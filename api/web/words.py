@@ -98,6 +98,8 @@ WORDS = {
     "reminder": N_("Reminder"),
     "escalation": N_("Escalation"),
     "expiry_warning": N_("Expiry warning"),
+    "digest": N_("What waits, in one mail"),
+    "new_agent": N_("New workstation"),
     "authentication": N_("Signing in"),
     "signature": N_("Signing"),
     "encryption": N_("Encryption"),

@@ -48,8 +48,17 @@ def test_production_sets_the_same_rates_as_the_demo() -> None:
 
 
 def test_no_committed_list_of_packages_names_where_to_fetch_them() -> None:
-    assert "://" not in (ROOT / "requirements.lock").read_text()
+    for lock in ("requirements.lock", "requirements-dev.lock"):
+        assert "://" not in (ROOT / lock).read_text()
     assert "--index" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_tests_run_on_the_versions_that_are_installed_in_production() -> None:
+    pins = [
+        set(re.findall(r"^\S+==\S+", (ROOT / lock).read_text(), re.MULTILINE))
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    ]
+    assert pins[0] < pins[1]
 
 
 def test_the_image_holds_what_runs_and_nothing_else() -> None:

@@ -248,7 +248,7 @@ TOUR = [
     ("boss", "/updates/{update}/timeline", True),
     ("boss", "/register/updates/{update}/cancel", True),
     ("boss", "/people?search=ran(", True),
-    ("boss", "/people/{holder}", False),  # answers 500 to these rows since accounts can be linked
+    ("boss", "/people/{holder}", True),
     ("boss", "/people/{holder}/edit", True),
     ("boss", "/ca/requests/{request}", True),
     ("boss", "/audit", True),

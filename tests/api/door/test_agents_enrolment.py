@@ -206,7 +206,7 @@ async def test_a_new_workstation_is_mailed_to_its_holder_and_every_administrator
     app, holder, enter, let_in
 ):
     admins = {(await let_in(name, Role.ADMIN)).headers["X-Person"] for name in ("ada", "ann")}
-    await let_in("otto", Role.OPERATOR)
+    otto = await let_in("otto", Role.OPERATOR)
     code, workstation = await code_of(holder), enter()
 
     await workstation.enrol(code)
@@ -222,6 +222,8 @@ async def test_a_new_workstation_is_mailed_to_its_holder_and_every_administrator
     assert {(row.kind, row.update_id) for row in rows} == {("new_agent", "")}
     assert {letter.path for letter in sent} == {"/account", "/agents"}
     assert {letter.facts["host"] for letter in sent} == {"desk-7"}
+    listed = await otto.get(f"/api/v1/people/{holder.headers['X-Person']}/mails")
+    assert "new_agent" in {mail["kind"] for mail in listed.json()["items"]}
 
 
 async def test_where_administrators_confirm_too_the_holder_comes_first(app, holder, enter, let_in):
