@@ -19,6 +19,7 @@ from cardflow.db.agent_mails import queue_new_agent
 from cardflow.db.register_agents import agent_with_key, find_code
 from cardflow.db.tables import Agent, EnrolmentCode
 from cardflow.decisions import utc_now
+from cardflow.device_keys import device_key
 from cardflow.enrolment import (
     EnrolmentAnswer,
     EnrolmentRequest,
@@ -74,10 +75,7 @@ async def enrol(request: Request, state: State) -> EnrolmentAnswer:
 def _key_of(claim: EnrolmentRequest, key_id: str) -> Ed25519PublicKey:
     if key_id != claim.public_key:
         raise Refused("the request is signed by another key than it brings")
-    try:
-        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(claim.public_key))
-    except ValueError:
-        raise Refused("the device key is no Ed25519 key") from None
+    return device_key(claim.public_key)
 
 
 async def _admit(session: AsyncSession, claim: EnrolmentRequest) -> _Admission:

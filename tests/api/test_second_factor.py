@@ -11,6 +11,7 @@ from sqlalchemy import select
 from api.second_factor import counts
 from cardflow.db.tables import AuditEntry, RecoveryCode, SecondFactor
 from cardflow.decisions import utc_now
+from cardflow.key_ring import KeyRing
 from cardflow.model import Role, new_id
 from cardflow.second_factor import code_at
 from cardflow.sql import transaction
@@ -268,7 +269,7 @@ async def kinds(app) -> list[str]:
 async def test_a_secret_moves_to_the_rings_current_key_when_it_is_used(sign_in, app):
     secret, _ = await set_up(await sign_in("holly"))
     state = app.state.cardflow
-    ring = state.keys.sealing.rotated("next")
+    ring = KeyRing(state.keys.sealing.current, state.keys.sealing.keys).rotated("next")
 
     async with transaction(state.sessions) as session:
         row = (await session.scalars(select(SecondFactor))).one()

@@ -1,6 +1,7 @@
 """Keys that sign are changed by a command; what the old ones signed, and pinned, stays good."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from api.keys import load_keys
 from cardflow import decisions
+from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.job_keys import followed, raw_hex
 from cardflow.model import Act, Role
@@ -72,8 +74,9 @@ def test_decisions_of_the_old_and_the_new_key_count_under_one_root(settings):
     new = load_keys(settings)
 
     assert new.signer.certificate != old.signer.certificate
+    action = replace(ACTION, at=utc_now())
     for keys in (old, new):
-        assert decisions.read(keys.signer.sign(ACTION), old.decision_root) == ACTION
+        assert decisions.read(keys.signer.sign(action), old.decision_root) == action
 
 
 def test_without_the_roots_key_no_decision_key_is_made_and_the_old_one_stays(settings):

@@ -133,8 +133,9 @@ def test_a_key_under_another_root_decides_nothing():
 @pytest.mark.parametrize("days", [-1, 398])
 def test_a_key_decides_only_while_its_certificate_is_valid(days):
     action = replace(ACTION, at=NOW + timedelta(days=days))
+    signer = decisions.issue_signer(build.root(), now=NOW)
 
-    assert "was not valid when the action was taken" in refusal(build.signer().sign(action))
+    assert "was not valid when the action was taken" in refusal(signer.sign(action))
 
 
 def test_a_certificate_for_another_kind_of_key_is_refused():

@@ -139,7 +139,8 @@ class Processes:
 
         def read() -> list[bytes]:
             lines = {pid: _command(pid) for pid in tree_of(self._root)[1:]}
-            (pid,) = (pid for pid, line in lines.items() if line[: len(words)] == words)
+            alike = [pid for pid, line in lines.items() if line[: len(words)] == words]
+            (pid,) = (pid for pid in alike if self._mark in told_of(pid))
             return list(memory_of(pid))
 
         return read

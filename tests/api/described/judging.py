@@ -36,6 +36,7 @@ MEANINGS: dict[str, str] = {
     "body": "it is CSV or TOML, not JSON",
     "body.time_zone": "the zones are those of the system",
     "roles": "nobody gives a token more than they have",
+    "code": "only the app that makes codes knows it",
     "proof": "only the key itself makes it",
     "public_key": "it is a key's own bytes",
     "confirm": "it is the card's serial, typed again",

@@ -350,7 +350,7 @@ async def test_a_persons_agents_and_mails_are_listed(office, waiting):
 
     assert [agent["host"] for agent in agents["items"]] == ["desk-7"]
     assert others["items"] == []
-    assert seen == ["document_needed", "operation_started"]
+    assert seen == ["document_needed", "operation_started", "new_agent"]
     assert (await office.operator.get(f"{API}/people/{new_id()}/mails")).status_code == 404
     assert (await office.holder.get(f"{API}/people/{person}/mails")).status_code == 403
 

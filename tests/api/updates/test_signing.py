@@ -314,7 +314,7 @@ async def test_a_form_is_given_and_taken_during_its_visit_only(carded, let_in):
 
     assert (await fetch(tasks[0])).status_code == 410
     assert (await station.send_form(tasks[0], b"%PDF-")).status_code == 410
-    assert (await fetch("made up")).status_code == 403
+    assert (await fetch("made-up")).status_code == 403
     sam = await enrolled(station.client, await let_in("sam", Role.HOLDER))
     assert (await sam.fetch_form(tasks[0])).status_code == 403
 
