@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from temporalio.api.common.v1 import Payloads
 
 from api.auth import may
@@ -30,13 +30,13 @@ router = APIRouter(tags=["codec"], route_class=GuardedRoute)
 Reader = Annotated[Caller, Depends(may(Permission.READ_HISTORIES))]
 
 
-Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/_-]*={0,2}$")]
+# Of both alphabets and with or without padding, as protobuf's JSON may be.
+BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$"
+Base64 = Annotated[str, StringConstraints(pattern=BASE64)]
 
 
 class PayloadShape(BaseModel):
     """One payload as protobuf's JSON has it: bytes as base64. Temporal may add fields."""
-
-    model_config = ConfigDict(extra="allow")
 
     metadata: dict[str, Base64] = {}
     data: Base64 = ""

@@ -98,7 +98,7 @@ async def test_who_may_not_read_leaves_no_reading(sign_in, stored):
     [
         ({"payloads": [{"metadata": {"encoding": "%%%"}}]}, 422, "pattern"),
         ({"payloads": [{"data": "%%%"}]}, 422, "pattern"),
-        ({"payloads": [{"data": "A"}]}, 422, "base64"),
+        ({"payloads": [{"data": "A"}]}, 422, "pattern"),
         ({"payloads": [{"metadata": 1}]}, 422, "dictionary"),
         ({"payloads": 1}, 422, "list"),
         ([], 422, "dictionary"),
