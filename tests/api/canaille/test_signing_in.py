@@ -206,10 +206,14 @@ async def test_passwords_can_be_switched_off(browser, account, register):
         "/api/v1/session", json={"login": "hilda", "password": "correct horse battery"}
     )
     await browser.signs_in()
+    confirmed = await browser.here.post(
+        "/api/v1/session/confirm", json={"password": "correct horse battery"}
+    )
 
     assert 'type="password"' not in shown.text
     assert "Sign in with Canaille" in shown.text
     assert tried.status_code == 403
+    assert confirmed.json()["type"] == "urn:cardflow:problem:no-passwords"
     assert await browser.is_known_as() == "hilda"
 
 
