@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -21,6 +21,7 @@ from api.state import Everything, State
 from cardflow.db.register_agents import (
     Reported,
     find_agent,
+    holder_name,
     not_confirmed,
     replace_presence,
 )
@@ -222,10 +223,13 @@ async def _disconnected(request: Request) -> None:
 async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut:
     async with transaction(state.reads) as session:
         agent = await find_agent(session, agent_id)
+        holder = await holder_name(session, task.job.card.card_id)
     if agent is None or agent.state != "confirmed":
         await desk.bridge.give_back(agent_id, task)
         raise _revoked()
-    job = desk.jobs.sign(task.kind, task.job, agent_id=agent_id, now=utc_now())
+    # The prompt names the holder; workflows know nobody's name, so it is put in here.
+    asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
+    job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
     handed = Handed(task.token.hex(), task.job.card.update_id, task.job.card.visit_id)
     return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import Agent, AgentNonce, Card, EnrolmentCode, Presence
+from cardflow.db.tables import Agent, AgentNonce, Card, EnrolmentCode, Person, Presence
 
 FRESH = timedelta(seconds=30)  # an agent not heard of for longer is not at its card any more
 TOUCH_EVERY = timedelta(seconds=5)
@@ -37,6 +37,12 @@ async def agent_with_key(session: AsyncSession, public_key: str) -> Agent | None
 async def find_agent(session: AsyncSession, agent_id: str) -> Agent | None:
     """Return the agent."""
     return await session.get(Agent, agent_id)
+
+
+async def holder_name(session: AsyncSession, card_id: str) -> str:
+    """Return the name of whose card it is; empty when it is nobody's."""
+    holder = select(col(Person.name)).join(Card, col(Card.holder_id) == col(Person.id))
+    return await session.scalar(holder.where(col(Card.id) == card_id)) or ""
 
 
 async def list_agents(

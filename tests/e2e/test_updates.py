@@ -63,6 +63,7 @@ async def test_mode_none_is_one_visit_with_one_pin(running: Running) -> None:
     run, prompts = await running.do(update)
 
     assert prompts == 1
+    assert f"Holder: {scene.cast.person(HOLDER)['name']}" in scene.state.prompts.read_text()
     assert whole_pairs(scene) == 1
     assert [lane["label"] for lane in run.view()["lanes"]] == ["Valid, on card"]
 
