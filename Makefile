@@ -3,8 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # By file: xdist 3.8 marks groups in a place that pytest 9.2 no longer reads.
-# In their order: by default files of one long test come last, and the other worker has nothing to do.
-PYTEST := $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -q -n 2 --dist loadfile
 FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
