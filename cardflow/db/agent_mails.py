@@ -5,7 +5,7 @@ Whoever gets one and enrolled nothing knows that somebody else did.
 
 from datetime import datetime
 
-from sqlalchemy import String, cast, or_, select
+from sqlalchemy import String, and_, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,8 +20,10 @@ async def queue_new_agent(
 ) -> list[str]:
     """Leave a mail to the holder and to each administrator; return the mails' ids."""
     is_admin = cast(col(Person.roles), String).like(f'%"{Role.ADMIN}"%')
+    # An account of the house need not have an address; a holder without one is a fault to be seen.
+    can_be_told = and_(is_admin, col(Person.email) != "")
     concerned = select(Person).where(
-        col(Person.active).is_(True), or_(col(Person.id) == agent.person_id, is_admin)
+        col(Person.active).is_(True), or_(col(Person.id) == agent.person_id, can_be_told)
     )
     mails = [_mail(agent, person, now, domain) for person in await session.scalars(concerned)]
     session.add_all(mails)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from cardflow.db.letters import letters
-from cardflow.db.tables import AuditEntry, EnrolmentCode, Mail
+from cardflow.db.tables import AuditEntry, EnrolmentCode, Mail, Person
 from cardflow.decisions import utc_now
 from cardflow.enrolment import (
     EnrolmentAnswer,
@@ -207,6 +207,9 @@ async def test_a_new_workstation_is_mailed_to_its_holder_and_every_administrator
 ):
     admins = {(await let_in(name, Role.ADMIN)).headers["X-Person"] for name in ("ada", "ann")}
     otto = await let_in("otto", Role.OPERATOR)
+    silent = (await let_in("amy", Role.ADMIN)).headers["X-Person"]
+    async with transaction(app.state.cardflow.sessions) as session:
+        (await session.get_one(Person, silent)).email = ""
     code, workstation = await code_of(holder), enter()
 
     await workstation.enrol(code)
@@ -218,6 +221,7 @@ async def test_a_new_workstation_is_mailed_to_its_holder_and_every_administrator
         sent = await letters(session, [row.id for row in rows])
     told = [row.person_id for row in rows]
     assert {holder.headers["X-Person"], *admins} <= set(told)
+    assert silent not in told
     assert len(told) == len(set(told))
     assert {(row.kind, row.update_id) for row in rows} == {("new_agent", "")}
     assert {letter.path for letter in sent} == {"/account", "/agents"}
