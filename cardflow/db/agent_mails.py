@@ -3,13 +3,14 @@
 Whoever gets one and enrolled nothing knows that somebody else did.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import String, and_, cast, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.mail_queue import mail_id
+from cardflow.db.mail_queue import letter_to, mail_id, mail_to
 from cardflow.db.tables import Agent, Mail, Person
 from cardflow.mail.letters import NEW_AGENT, Letter
 from cardflow.model import Role
@@ -32,18 +33,9 @@ async def queue_new_agent(
 
 def _mail(agent: Agent, person: Person, now: datetime, domain: str) -> Mail:
     key = mail_id(f"{NEW_AGENT}/{agent.id}/{person.id}")
-    return Mail(
-        id=key,
-        update_id="",
-        event=0,
-        kind=NEW_AGENT,
-        person_id=person.id,
-        address=person.email,
-        message_id=f"<{key}@{domain}>",
-        state="queued",
-        created_at=now,
-        agent_id=agent.id,
-    )
+    mail = mail_to(person, key, NEW_AGENT, now=now, domain=domain)
+    mail.agent_id = agent.id
+    return mail
 
 
 async def letter(session: AsyncSession, mail: Mail, person: Person) -> Letter | None:
@@ -52,17 +44,8 @@ async def letter(session: AsyncSession, mail: Mail, person: Person) -> Letter | 
     holder = await session.get(Person, agent.person_id) if agent else None
     if agent is None or holder is None:
         return None
-    return Letter(
-        id=mail.id,
-        kind=NEW_AGENT,
-        message_id=mail.message_id,
-        address=mail.address,
-        person_id=person.id,
-        name=person.name,
-        language=person.language,
-        time_zone=person.time_zone,
-        created_at=mail.created_at,
-        path="/account" if person.id == holder.id else "/agents",
+    return replace(
+        letter_to(mail, person, "/account" if person.id == holder.id else "/agents"),
         holder_id=holder.id,
         holder_name=holder.name,
         facts={"host": agent.host, "system": agent.system},

@@ -5,7 +5,7 @@ digest that told of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.mail_queue import DAILY, DOCUMENT_WAITS, mail_id
+from cardflow.db.mail_queue import DAILY, DOCUMENT_WAITS, letter_to, mail_id, mail_to
 from cardflow.db.tables import Mail, Person, Update, WaitingFor
 from cardflow.mail.letters import DIGEST, Entry, Letter
 from cardflow.model import Role
@@ -67,19 +67,7 @@ async def _queue(session: AsyncSession, person: Person, now: datetime, domain: s
     key = NONE_NEEDED
     if person.active and Role.OPERATOR in person.roles and await _waiting(session, person.id):
         key = mail_id(f"{DIGEST}/{person.id}/{now.isoformat()}")
-        session.add(
-            Mail(
-                id=key,
-                update_id="",
-                event=0,
-                kind=DIGEST,
-                person_id=person.id,
-                address=person.email,
-                message_id=f"<{key}@{domain}>",
-                state="queued",
-                created_at=now,
-            )
-        )
+        session.add(mail_to(person, key, DIGEST, now=now, domain=domain))
         await session.flush()
     folded = update(Mail).where(
         col(Mail.person_id) == person.id, col(Mail.state) == "folded", col(Mail.digest_id) == ""
@@ -89,17 +77,8 @@ async def _queue(session: AsyncSession, person: Person, now: datetime, domain: s
 
 async def letter(session: AsyncSession, mail: Mail, person: Person) -> Letter:
     """Return the digest as it is true now."""
-    return Letter(
-        id=mail.id,
-        kind=DIGEST,
-        message_id=mail.message_id,
-        address=mail.address,
-        person_id=person.id,
-        name=person.name,
-        language=person.language,
-        time_zone=person.time_zone,
-        created_at=mail.created_at,
-        path="/work",
+    return replace(
+        letter_to(mail, person, "/work"),
         entries=tuple(await _entries(session, person.id)),
         waiting=await _waiting(session, person.id),
     )

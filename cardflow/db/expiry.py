@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from cardflow.db.mail_queue import mail_id
+from cardflow.db.mail_queue import letter_to, mail_id, mail_to
 from cardflow.db.register_policies import list_newest, newest_version
 from cardflow.db.tables import Card, Certificate, Mail, Person, Update
 from cardflow.db.tracking import has_gone
@@ -113,18 +114,9 @@ def _warning(
     certificate: Certificate, holder: Person, threshold: str, now: datetime, domain: str
 ) -> Mail:
     key = mail_id(f"expiry/{certificate.sha256}/{threshold}/{holder.id}")
-    return Mail(
-        id=key,
-        update_id="",
-        event=0,
-        kind=MailKind.EXPIRY_WARNING,
-        person_id=holder.id,
-        address=holder.email,
-        message_id=f"<{key}@{domain}>",
-        state="queued",
-        created_at=now,
-        certificate_sha256=certificate.sha256,
-    )
+    mail = mail_to(holder, key, MailKind.EXPIRY_WARNING, now=now, domain=domain)
+    mail.certificate_sha256 = certificate.sha256
+    return mail
 
 
 async def _drop_overtaken(session: AsyncSession) -> None:
@@ -154,17 +146,9 @@ async def letter(session: AsyncSession, mail: Mail, person: Person) -> tuple[Let
     certificate, card = found
     policy = stored_policy(version.document, version.version)
     return (
-        Letter(
-            id=mail.id,
+        replace(
+            letter_to(mail, person, f"/cards/{card.id}"),
             kind=MailKind.EXPIRY_WARNING,
-            message_id=mail.message_id,
-            address=mail.address,
-            person_id=person.id,
-            name=person.name,
-            language=person.language,
-            time_zone=person.time_zone,
-            created_at=mail.created_at,
-            path=f"/cards/{card.id}",
             holder_id=person.id,
             holder_name=person.name,
             card=card.token_label.strip() or card.token_serial,

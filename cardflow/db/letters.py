@@ -9,6 +9,7 @@ from sqlmodel import col
 
 from cardflow.db import agent_mails, digests
 from cardflow.db.expiry import letter as _about_certificate
+from cardflow.db.mail_queue import letter_to
 from cardflow.db.mail_texts import texts_for
 from cardflow.db.tables import AuditEntry, Document, Mail, Person, Update
 from cardflow.db.views import event_of, input_of
@@ -82,17 +83,9 @@ def letter_of(
 ) -> Letter:
     """Return what a person is told about an event of an update."""
     plan = next((plan for plan in update.plan.lanes if plan.lane == event.lane), None)
-    return Letter(
-        id=mail.id,
+    return replace(
+        letter_to(mail, person, f"/updates/{update.update_id}"),
         kind=MailKind(mail.kind),
-        message_id=mail.message_id,
-        address=mail.address,
-        person_id=person.id,
-        name=person.name,
-        language=person.language,
-        time_zone=person.time_zone,
-        created_at=mail.created_at,
-        path=f"/updates/{update.update_id}",
         holder_id=update.holder_id,
         holder_name=holder_name,
         card=update.token_label.strip() or update.token_serial,

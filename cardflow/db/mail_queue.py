@@ -12,6 +12,7 @@ from sqlmodel import col
 from cardflow.db.tables import AuditEntry, Document, Mail, Person, WaitingFor
 from cardflow.db.views import event_of
 from cardflow.lifecycle import CHECKS
+from cardflow.mail.letters import Letter
 from cardflow.model import Event, EventKind, MailKind, Party, Role, UpdateInput
 
 NAMESPACE = uuid.UUID("5f1f0d1c-4f0a-5c58-9a53-6f1a4f2d7c11")
@@ -60,24 +61,46 @@ async def queue(
     for person in await _recipients(session, update, event, kind):
         daily = kind is MailKind.DOCUMENT_RECEIVED and person.mail_digest == DAILY
         key = mail_id(f"{update.update_id}/{event.number}/{person.id}")
-        session.add(
-            Mail(
-                id=key,
-                update_id=update.update_id,
-                event=event.number,
-                kind=kind,
-                person_id=person.id,
-                address=person.email,
-                message_id=f"<{key}@{postage.domain}>",
-                state="folded" if crowded or daily else "queued",
-                created_at=event.at,
-            )
-        )
+        mail = mail_to(person, key, kind, now=event.at, domain=postage.domain)
+        mail.update_id, mail.event = update.update_id, event.number
+        mail.state = "folded" if crowded or daily else "queued"
+        session.add(mail)
 
 
 def mail_id(natural_key: str) -> str:
     """Return the id of the one mail with this natural key."""
     return str(uuid.uuid5(NAMESPACE, natural_key))
+
+
+def mail_to(person: Person, key: str, kind: str, *, now: datetime, domain: str) -> Mail:
+    """Return a mail that waits to be sent; what it is about, the caller adds."""
+    return Mail(
+        id=key,
+        update_id="",
+        event=0,
+        kind=kind,
+        person_id=person.id,
+        address=person.email,
+        message_id=f"<{key}@{domain}>",
+        state="queued",
+        created_at=now,
+    )
+
+
+def letter_to(mail: Mail, person: Person, path: str) -> Letter:
+    """Return whom a mail goes to and where its link leads; what it tells, the caller adds."""
+    return Letter(
+        id=mail.id,
+        kind=mail.kind,
+        message_id=mail.message_id,
+        address=mail.address,
+        person_id=person.id,
+        name=person.name,
+        language=person.language,
+        time_zone=person.time_zone,
+        created_at=mail.created_at,
+        path=path,
+    )
 
 
 async def _is_crowded(session: AsyncSession, update: UpdateInput, event: Event, most: int) -> bool:
@@ -154,18 +177,8 @@ async def queue_form(
     session: AsyncSession, holder: Person, form: Document, event: int, *, key: str, domain: str
 ) -> Mail:
     """Leave a mail that brings the holder the form which ``event`` asked for."""
-    mail = Mail(
-        id=key,
-        update_id=form.update_id,
-        event=event,
-        kind=MailKind.DOCUMENT_NEEDED,
-        person_id=holder.id,
-        address=holder.email,
-        message_id=f"<{key}@{domain}>",
-        state="queued",
-        document_id=form.id,
-        created_at=datetime.now(UTC),
-    )
+    mail = mail_to(holder, key, MailKind.DOCUMENT_NEEDED, now=datetime.now(UTC), domain=domain)
+    mail.update_id, mail.event, mail.document_id = form.update_id, event, form.id
     session.add(mail)
     await session.flush()
     return mail
