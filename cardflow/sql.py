@@ -1,7 +1,7 @@
 """One way to reach SQLite and PostgreSQL: engine, transactions, the column type for instants."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,6 +60,18 @@ def create_engine(url: str) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")  # allowed: composed-sql: three words of ours
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def _roll_back(connection: Any, _record: Any, _error: BaseException | None) -> None:
+        """Give the lock back before the connection is closed, where a task was cancelled.
+
+        SQLite keeps a closed connection, and its lock, until its last statement is gone: that is as
+        long as anybody has the cancelled task or its traceback.
+        """
+        rolling = connection.driver_connection.rollback()
+        with suppress(ValueError, StopIteration):  # it was closed already
+            rolling.send(None)  # in the connection's queue now, ahead of what closes it
+        rolling.close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 
 from cardflow.model import DocumentKind, LaneStage, Mode, Stage, Verdict
 from tests.build import a_policy, an_entry, continuing
@@ -41,8 +42,11 @@ async def run_through(world: World, mode: Mode) -> None:
 async def test_an_update_costs_no_more_than_is_documented(world: World, mode: Mode) -> None:
     await run_through(world, mode)
     events = (await world.handle.fetch_history()).events
+    # How often the worker was woken for them, and perhaps in vain, depends on the machine's load.
+    steps = [event for event in events if "WORKFLOW_TASK" not in EventType.Name(event.event_type)]
     kilobytes = sum(event.ByteSize() for event in events) / 1000
-    print(f"mode {mode}: {len(events)} events, {kilobytes:.0f} kB")  # noqa: T201 shown by pytest -s
+    told = f"mode {mode}: {len(events)} events, {len(steps)} steps, {kilobytes:.0f} kB"
+    print(told)  # noqa: T201 shown by pytest -s
 
-    assert len(events) <= DOCUMENTED[mode][0]
+    assert len(steps) <= DOCUMENTED[mode][0]
     assert kilobytes <= DOCUMENTED[mode][1]

@@ -100,9 +100,8 @@ class Desk:
         self.pin.set()
 
     async def run(self) -> None:
-        """Take and answer jobs until cancelled."""
-        while True:
-            handed = await self.workstation.poll()
+        """Take and answer jobs until cancelled, or turned away."""
+        while (handed := await self.workstation.poll()).status_code != 403:
             if handed.status_code == 200:
                 await self._carry_out(handed.json())
 
