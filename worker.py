@@ -20,6 +20,7 @@ from activities.mail.trials import Trials
 from activities.mail_out import MailActivities, MailRoundActivities
 from activities.records import RecordActivities
 from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
+from cardflow.collector import keep_what_is_loaded
 from cardflow.db.ca_record import CARecord
 from cardflow.db.migrate import database_objections
 from cardflow.db.update_record import UpdateRecord
@@ -124,7 +125,9 @@ async def main() -> None:
     client = await connect(settings, metrics=True)
     for round in ROUNDS:
         await keep(client, settings.temporal_task_queue, round)
-    async with build_worker(client, settings, engine, ca):
+    worker = build_worker(client, settings, engine, ca)
+    keep_what_is_loaded()
+    async with worker:
         log.info("the worker runs on task queue %s", settings.temporal_task_queue)
         maintenance = asyncio.create_task(maintain(ca))
         await _told_to_end(maintenance)

@@ -16,6 +16,7 @@ from api.checkpoints import keep_checkpoints
 from api.client_certificates import Proxied
 from api.housekeeping import keep_house
 from api.state import State, opened
+from cardflow.collector import keep_what_is_loaded
 from cardflow.db.migrate import database_objections
 from cardflow.errors import Refused
 from cardflow.logs import write_json_logs
@@ -50,6 +51,7 @@ async def serve(settings: Settings) -> None:
         if found := await database_objections(state.engine):
             raise Refused(*found)
         doors = await _doors(settings, state)
+        keep_what_is_loaded()
         kept = [asyncio.create_task(keep(state)) for keep in (keep_house, keep_checkpoints)]
         _on_signals(doors)
         log.info("people: %s, agents: %s", settings.public_url, settings.door_url)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import (
     Client,
     WorkflowUpdateFailedError,
@@ -53,11 +54,10 @@ async def take(
     state: State, card_id: str, action: Action, *, patience: timedelta = PATIENCE
 ) -> Taken:
     """Have the update on the card take the action, once; a refusal is Problem 409."""
-    await _check_open(state, action)
-    entry = await record(state, action)
-    if not _same(peek(entry.token), action):
+    kept = await _journal(state, action, state.keys.signer.sign(action), only_open=True)
+    if not _same(peek(kept.entry.token), action):
         raise invalid(HEADER, "this key was used for another request", "use a new key")
-    return await _settled(state, card_id, entry, patience)
+    return await _settled(state, card_id, kept, patience)
 
 
 async def take_signed(state: State, update_id: str, card_id: str, token: str) -> Taken:
@@ -68,52 +68,58 @@ async def take_signed(state: State, update_id: str, card_id: str, token: str) ->
         raise invalid("token", str(refusal)) from refusal
     if action.update_id != update_id:
         raise invalid("token", FOREIGN)
-    await _check_open(state, action)
-    entry = await _journal(state, action, token)
-    if entry.token != token:
+    kept = await _journal(state, action, token, only_open=True)
+    if kept.entry.token != token:
         raise invalid("token", "another action has this id")
-    return await _settled(state, card_id, entry, PATIENCE)
+    return await _settled(state, card_id, kept, PATIENCE)
 
 
-async def _settled(state: State, card_id: str, entry: JournalEntry, patience: timedelta) -> Taken:
-    answer = await _kept_answer(state, entry.action_id)
+async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelta) -> Taken:
+    answer = kept.answer
     if answer is None:
-        answer = await _send(state, card_id, entry, patience)
+        answer = await _send(state, card_id, kept.entry, patience)
         await keep_answer(state, answer)
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
-    return Taken(peek(entry.token), from_json(Reply, json.loads(answer.answer)))
-
-
-async def _check_open(state: State, action: Action) -> None:
-    """An update that has ended answers repeats from the journal and takes nothing new."""
-    async with transaction(state.reads) as session:
-        if await journalled(session, action.id):
-            return
-        update = await find_update(session, action.update_id)
-    if update and update.ended_at:
-        raise refused([f"this update has ended: {update.stage}"])
+    return Taken(peek(kept.entry.token), from_json(Reply, json.loads(answer.answer)))
 
 
 async def record(state: State, action: Action) -> JournalEntry:
     """Return the action's entry in the journal, made now unless it was there."""
-    return await _journal(state, action, state.keys.signer.sign(action))
+    return (await _journal(state, action, state.keys.signer.sign(action), only_open=False)).entry
 
 
-async def _journal(state: State, action: Action, token: str) -> JournalEntry:
-    async with transaction(state.sessions) as session:
-        if entry := await journalled(session, action.id):
-            return entry
-    entry = JournalEntry(
-        action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
-    )
+@dataclass(frozen=True)
+class _Kept:
+    """An action in the journal, and what was answered to it before."""
+
+    entry: JournalEntry
+    answer: JournalAnswer | None = None
+
+
+async def _journal(state: State, action: Action, token: str, *, only_open: bool) -> _Kept:
+    # In one transaction: at a busy database each one more is what a person waits for.
     try:
         async with transaction(state.sessions) as session:
+            if entry := await journalled(session, action.id):
+                return _Kept(entry, await answer_to(session, action.id))
+            if only_open:
+                await _check_open(session, action)
+            entry = JournalEntry(
+                action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
+            )
             session.add(entry)
     except IntegrityError:
         # A repeat of the same request won the race.
-        return await _journal(state, action, token)
-    return entry
+        return await _journal(state, action, token, only_open=only_open)
+    return _Kept(entry)
+
+
+async def _check_open(session: AsyncSession, action: Action) -> None:
+    """An update that has ended answers repeats from the journal and takes nothing new."""
+    update = await find_update(session, action.update_id)
+    if update and update.ended_at:
+        raise refused([f"this update has ended: {update.stage}"])
 
 
 async def keep_answer(state: State, answer: JournalAnswer) -> None:
@@ -139,11 +145,6 @@ def accepted(action: Action, reply: Reply) -> JournalAnswer:
     return JournalAnswer(
         action_id=action.id, accepted=True, answer=text_of(reply), recorded_at=utc_now()
     )
-
-
-async def _kept_answer(state: State, action_id: str) -> JournalAnswer | None:
-    async with transaction(state.sessions) as session:
-        return await answer_to(session, action_id)
 
 
 async def _send(
