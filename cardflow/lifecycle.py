@@ -29,6 +29,7 @@ from cardflow.model import (
     UpdateState,
     UpdateView,
     Verdict,
+    Visit,
     Waiting,
 )
 
@@ -178,6 +179,16 @@ def view(update: UpdateInput, state: UpdateState) -> UpdateView:
 
 
 # Changing a state
+
+
+def visit_begun(state: UpdateState, visit: Visit) -> UpdateState:
+    """The holder is at the workstation; from now on the card may have been touched."""
+    return replace(state, visit=visit, visited=True, last_visit="")
+
+
+def visit_over(state: UpdateState, words: str) -> UpdateState:
+    """The visit is over; ``words`` say why it did not do its work, if it did not."""
+    return replace(state, visit=None, writing=False, last_visit=words)
 
 
 def _change(state: UpdateState, name: str, change: Callable[[Lane], Lane]) -> UpdateState:

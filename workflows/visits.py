@@ -77,7 +77,7 @@ class AtTheCard:
             await self._work()
         except VisitEnded as ended:
             words, facts = ended.words, {**facts, **ended.facts, "reason": ended.words}
-        self._case.state = replace(self._case.state, visit=None, writing=False, last_visit=words)
+        self._case.state = lifecycle.visit_over(self._case.state, words)
         self._case.note(EventKind.VISIT_ENDED, lane=lane, facts=facts)
 
     async def _work(self) -> None:
