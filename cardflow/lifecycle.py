@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from cardflow.model import (
     Action,
+    CertificateKind,
     DocumentExchange,
     DocumentKind,
     DocumentRef,
@@ -28,6 +29,7 @@ from cardflow.model import (
     UpdateState,
     UpdateView,
     Verdict,
+    Visit,
     Waiting,
 )
 
@@ -177,6 +179,16 @@ def view(update: UpdateInput, state: UpdateState) -> UpdateView:
 
 
 # Changing a state
+
+
+def visit_begun(state: UpdateState, visit: Visit) -> UpdateState:
+    """The holder is at the workstation; from now on the card may have been touched."""
+    return replace(state, visit=visit, visited=True, last_visit="")
+
+
+def visit_over(state: UpdateState, words: str) -> UpdateState:
+    """The visit is over; ``words`` say why it did not do its work, if it did not."""
+    return replace(state, visit=None, writing=False, last_visit=words)
 
 
 def _change(state: UpdateState, name: str, change: Callable[[Lane], Lane]) -> UpdateState:
@@ -372,6 +384,16 @@ def undone(state: UpdateState, stage: LaneStage, reason: str, now: datetime) -> 
     return replace(state, lanes=lanes)
 
 
+def lost(state: UpdateState, reason: str, now: datetime) -> UpdateState:
+    """The card is out of its holder's hands: the update ends, and no certificate of it is good."""
+    state = undone(state, LaneStage.CANCELLED, reason, now)
+    lanes = tuple(
+        _enter(lane, LaneStage.REVOKED, now, reason=reason) if lane.serial_number else lane
+        for lane in state.lanes
+    )
+    return replace(state, lanes=lanes, lost=True, ended=Stage.CANCELLED, ended_because=reason)
+
+
 def owing(state: UpdateState, lane: Lane) -> UpdateState:
     """The key that the lane put on the card must go at the next visit of any kind.
 
@@ -419,6 +441,16 @@ def replaced_serial_numbers(update: UpdateInput, state: UpdateState) -> tuple[st
             if lane.stage is LaneStage.WRITTEN:
                 numbers += lane.plan.replaced_serial_numbers
     return tuple(dict.fromkeys(numbers))
+
+
+def all_serial_numbers(update: UpdateInput, state: UpdateState) -> tuple[str, ...]:
+    """Return every certificate of ours on the card, old and new, whatever the update made of it."""
+    numbers = [lane.serial_number for lane in state.lanes if lane.serial_number]
+    for plan in update.plan.lanes:
+        numbers += plan.replaced_serial_numbers
+    numbers += update.plan.removed_serial_numbers
+    ours = (c for c in update.plan.keeps if c.kind is CertificateKind.MANAGED)
+    return tuple(dict.fromkeys([*numbers, *(c.serial_number for c in ours)]))
 
 
 def may_be_at_ca(lane: Lane) -> bool:

@@ -350,8 +350,6 @@ def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[
     if state.ended:
         return [f"this update has ended: {state.ended}"]
     match action.act:
-        case Act.CONTINUE:
-            return _continue_objections(update, state, action)
         case Act.SIGN_DOCUMENT:
             return _sign_objections(update, state, _lane(state, action), action)
         case Act.SUBMIT_DOCUMENT:
@@ -360,12 +358,20 @@ def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[
             return _withdraw_objections(update, _lane(state, action), action)
         case Act.DECIDE_DOCUMENT:
             return _decide_objections(update, state, _lane(state, action), action)
+    return _whole_objections(update, state, action)
+
+
+def _whole_objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:
+    match action.act:
+        case Act.CONTINUE:
+            return _continue_objections(update, state, action)
         case Act.CANCEL:
             return _cancel_objections(update, state, action)
         case Act.RETRY:
             return _retry_objections(state, action)
-        case _:
-            return [f"{action.act} is not an action on an open update"]
+        case Act.REPORT_LOST:
+            return _report_objections(update, action)
+    return [f"{action.act} is not an action on an open update"]
 
 
 def _lane(state: UpdateState, action: Action) -> Lane | None:
@@ -525,3 +531,13 @@ def _retry_objections(state: UpdateState, action: Action) -> list[str]:
     if not any(lane.attention for lane in state.lanes):
         found.append("nothing needs attention")
     return found
+
+
+def _report_objections(update: UpdateInput, action: Action) -> list[str]:
+    """A card is lost at any time; no policy and no running visit keeps it from being reported."""
+    if action.role is Role.HOLDER:
+        own = action.actor == update.holder_id
+        return [] if own else ["the card belongs to somebody else"]
+    if action.role in (Role.OPERATOR, Role.OFFICER, Role.ADMIN):
+        return []
+    return ["only the holder, an operator, a CA officer or an administrator reports a card lost"]

@@ -100,12 +100,13 @@ class CardUpdate:
         self._case.draining = not self._is_done
         clock.cancel()
         await self._let_go(lanes)
-        if self._is_done:
+        is_over = self._is_done
+        if is_over:
             await self._close()
         self._case.closing = False
         await self._until(lambda: self._scribe.is_done and workflow.all_handlers_finished())
         scribe.cancel()
-        if not self._is_done:
+        if not is_over:  # what ended it since then is closed by the next run
             workflow.continue_as_new(replace(update, resumed=self._case.state))
         return lifecycle.stage_of(self._case.state)
 
@@ -198,6 +199,7 @@ class CardUpdate:
                 for x in self._case.state.lanes
                 if lifecycle.may_be_at_ca(x)
             ),
+            reason="keyCompromise" if self._case.state.lost else "cessationOfOperation",
         )
         if not order.revoke and not order.withdraw:
             return
@@ -211,6 +213,9 @@ class CardUpdate:
 
     def _revocations(self) -> list[RevokeOrder]:
         update, state = self._update, self._case.state
+        if state.lost:
+            everything = lifecycle.all_serial_numbers(update, state)
+            return [RevokeOrder(update.update_id, "keyCompromise", everything)]
         unwritten = lifecycle.to_revoke(state)
         replaced = lifecycle.replaced_serial_numbers(update, state)
         return [
