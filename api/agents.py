@@ -66,6 +66,7 @@ class Handed:
     token_hex: str
     update_id: str
     visit_id: str
+    workflow_id: str = ""  # a job that an earlier version handed out names none
 
     @property
     def token(self) -> bytes:
@@ -207,9 +208,11 @@ async def send_result(request: Request, state: Everything, desk: AtDesk) -> dict
     """Answer a job; the update goes on as soon as this returns."""
     async with admitted(request, state) as call:
         message = said(ResultIn, call.body)
-        token = opened_task(desk, call, message.task).token
+        handed = opened_task(desk, call, message.task)
     try:
-        await desk.bridge.complete(call.agent.id, token, message.result)
+        await desk.bridge.complete(
+            call.agent.id, handed.token, message.result, workflow_id=handed.workflow_id
+        )
     except TaskOver:
         raise over() from None
     return {}
@@ -230,7 +233,8 @@ async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut
     # The prompt names the holder; workflows know nobody's name, so it is put in here.
     asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
     job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
-    handed = Handed(task.token.hex(), task.job.card.update_id, task.job.card.visit_id)
+    card = task.job.card
+    handed = Handed(task.token.hex(), card.update_id, card.visit_id, task.workflow_id)
     return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))
 
 
