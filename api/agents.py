@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 
-from api.agent_caller import BODY_LIMIT, Call, admitted, is_key_due, said, takes
+from api.agent_caller import BODY_LIMIT, Call, admitted, check_standing, is_key_due, said, takes
 from api.bridge import Bridge, Dismissed, Revoked
 from api.card_tasks import CardTasks, Task, TaskOver
 from api.enrolment import enrol
@@ -175,7 +175,9 @@ async def next_job(
     try:
         task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
     except Dismissed:
-        raise _revoked() from None
+        async with transaction(state.reads) as session:
+            await check_standing(session, await find_agent(session, agent_id))
+        return Response(status_code=204)  # whatever it was, it is over
     finally:
         gone.cancel()
     return await _handed(state, desk, agent_id, task) if task else Response(status_code=204)
@@ -224,12 +226,13 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut:
-    async with transaction(state.reads) as session:
-        agent = await find_agent(session, agent_id)
-        holder = await holder_name(session, task.job.card.card_id)
-    if agent is None or agent.state != "confirmed":
+    try:
+        async with transaction(state.reads) as session:
+            await check_standing(session, await find_agent(session, agent_id))
+            holder = await holder_name(session, task.job.card.card_id)
+    except Problem:
         await desk.bridge.give_back(agent_id, task)
-        raise _revoked()
+        raise
     # The prompt names the holder; workflows know nobody's name, so it is put in here.
     asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
     job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
@@ -250,10 +253,6 @@ def _reported(report: TokenReport) -> Reported:
     # What a card that we cannot work with shows is no inventory to make a plan from.
     inventory = "" if report.unsupported else text_of(report.inventory)
     return Reported(report.token_serial, report.token_label, text_of(report), inventory)
-
-
-def _revoked() -> Problem:
-    return Problem(403, "this agent was revoked; enrol it again", slug="agent-revoked")
 
 
 def over() -> Problem:
