@@ -75,9 +75,10 @@ class CAActivities:
         if not self._ca.capabilities.find:
             raise Refused("this CA cannot be searched; see there that nothing comes of the request")
         refusals: list[str] = []
+        reason = RevocationReason(order.reason)
         for request in order.requests:
             with _collecting(refusals):
-                await self._withdraw(await self._request(request))
+                await self._withdraw(await self._request(request), reason)
         if refusals:
             raise Refused(*refusals)
 
@@ -131,7 +132,7 @@ class CAActivities:
             )
         return None
 
-    async def _withdraw(self, request: CertificateRequest) -> None:
+    async def _withdraw(self, request: CertificateRequest, reason: RevocationReason) -> None:
         answer = await self._ca.find(request)
         if isinstance(answer, Pending):
             if self._ca.capabilities.cancel:
@@ -141,7 +142,7 @@ class CAActivities:
         if isinstance(answer, Pending):
             raise Unavailable("the CA is still at work on a request that nobody wants any more")
         if isinstance(answer, Issued):
-            await self._revoke_unwanted(answer, RevocationReason.CESSATION_OF_OPERATION)
+            await self._revoke_unwanted(answer, reason)
 
     # Believing
 

@@ -106,6 +106,7 @@ class WithdrawOrder:
     """See to it that nothing comes of these requests: cancelled at the CA, or revoked if issued."""
 
     requests: tuple[SubmitOrder, ...]
+    reason: str = "cessationOfOperation"  # a value of cardflow.ca.RevocationReason
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,4 @@ class AfterworkOrder:
 
     revoke: tuple[RevokeOrder, ...] = ()
     withdraw: tuple[SubmitOrder, ...] = ()
+    reason: str = "cessationOfOperation"  # for what came of withdrawn requests after all

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from cardflow.model import (
     Action,
+    CertificateKind,
     DocumentExchange,
     DocumentKind,
     DocumentRef,
@@ -372,6 +373,16 @@ def undone(state: UpdateState, stage: LaneStage, reason: str, now: datetime) -> 
     return replace(state, lanes=lanes)
 
 
+def lost(state: UpdateState, reason: str, now: datetime) -> UpdateState:
+    """The card is out of its holder's hands: the update ends, and no certificate of it is good."""
+    state = undone(state, LaneStage.CANCELLED, reason, now)
+    lanes = tuple(
+        _enter(lane, LaneStage.REVOKED, now, reason=reason) if lane.serial_number else lane
+        for lane in state.lanes
+    )
+    return replace(state, lanes=lanes, lost=True, ended=Stage.CANCELLED, ended_because=reason)
+
+
 def owing(state: UpdateState, lane: Lane) -> UpdateState:
     """The key that the lane put on the card must go at the next visit of any kind.
 
@@ -419,6 +430,16 @@ def replaced_serial_numbers(update: UpdateInput, state: UpdateState) -> tuple[st
             if lane.stage is LaneStage.WRITTEN:
                 numbers += lane.plan.replaced_serial_numbers
     return tuple(dict.fromkeys(numbers))
+
+
+def all_serial_numbers(update: UpdateInput, state: UpdateState) -> tuple[str, ...]:
+    """Return every certificate of ours on the card, old and new, whatever the update made of it."""
+    numbers = [lane.serial_number for lane in state.lanes if lane.serial_number]
+    for plan in update.plan.lanes:
+        numbers += plan.replaced_serial_numbers
+    numbers += update.plan.removed_serial_numbers
+    ours = (c for c in update.plan.keeps if c.kind is CertificateKind.MANAGED)
+    return tuple(dict.fromkeys([*numbers, *(c.serial_number for c in ours)]))
 
 
 def may_be_at_ca(lane: Lane) -> bool:

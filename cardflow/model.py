@@ -455,6 +455,7 @@ class UpdateState:
     events: int = 0  # how many events were published
     reminded: int = 0
     escalated: bool = False
+    lost: bool = False  # the card was reported lost: nothing on it is to be trusted any more
 
 
 class Party(StrEnum):
@@ -511,6 +512,7 @@ class Act(StrEnum):
     DECIDE_REQUEST = "decide_request"  # the CA officer's word; the embedded CA takes it
     CANCEL = "cancel"
     RETRY = "retry"  # an operator's answer to needs_attention
+    REPORT_LOST = "report_lost"  # the card is out of its holder's hands
 
 
 @dataclass(frozen=True)
@@ -571,6 +573,7 @@ class EventKind(StrEnum):
     RETRIED = "retried"
     MESSAGE_REFUSED = "message_refused"
     CARD_CLEARED = "card_cleared"
+    REPORTED_LOST = "reported_lost"
     COMPLETED = "completed"
     REJECTED = "rejected"
     CANCELLED = "cancelled"

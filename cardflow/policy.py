@@ -364,6 +364,8 @@ def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[
             return _cancel_objections(update, state, action)
         case Act.RETRY:
             return _retry_objections(state, action)
+        case Act.REPORT_LOST:
+            return _report_objections(update, action)
         case _:
             return [f"{action.act} is not an action on an open update"]
 
@@ -525,3 +527,13 @@ def _retry_objections(state: UpdateState, action: Action) -> list[str]:
     if not any(lane.attention for lane in state.lanes):
         found.append("nothing needs attention")
     return found
+
+
+def _report_objections(update: UpdateInput, action: Action) -> list[str]:
+    """A card is lost at any time; no policy and no running visit keeps it from being reported."""
+    if action.role is Role.HOLDER:
+        own = action.actor == update.holder_id
+        return [] if own else ["the card belongs to somebody else"]
+    if action.role in (Role.OPERATOR, Role.OFFICER, Role.ADMIN):
+        return []
+    return ["only the holder, an operator, a CA officer or an administrator reports a card lost"]

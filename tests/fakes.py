@@ -113,6 +113,7 @@ class FakeCA:
         self.polls = 0
         self.revoked: dict[str, str] = {}
         self.withdrawn: list[str] = []
+        self.withdrawn_because: dict[str, str] = {}
         self.down = 0  # how many times to be unavailable
         self.refuse = ""
         self.odd = False  # answer with certificates that have no dates
@@ -143,6 +144,7 @@ class FakeCA:
         if self.refuse:
             raise ApplicationError(self.refuse, type="Refused", non_retryable=True)
         self.withdrawn += [request.request_id for request in order.requests]
+        self.withdrawn_because |= dict.fromkeys(self.withdrawn, order.reason)
 
     @activity.defn
     async def revoke(self, order: RevokeOrder) -> None:
@@ -194,7 +196,7 @@ class FakeAgent:
         self.lie = False  # sign proofs with another key
         self.signed: list[SignJob] = []
         self.hand_in: Callable[[], Awaitable[None]] | None = None  # what signed forms go through
-        self.gate: asyncio.Event | None = None  # when set, jobs wait for it
+        self.gates: dict[str, asyncio.Event] = {}  # job kind -> what such jobs wait for
 
     @activity.defn
     async def prepare(self, job: PrepareJob) -> JobResult:
@@ -249,8 +251,8 @@ class FakeAgent:
 
     async def _begin(self, card: CardJob) -> JobResult | None:
         self.jobs.append(card)
-        if self.gate:
-            await self.gate.wait()
+        if gate := self.gates.get(card.kind):
+            await gate.wait()
         if card.kind in self.deaf:
             raise ApplicationError("the agent went away", type="Unavailable")
         outcome = self.outcomes.pop(card.kind, None)

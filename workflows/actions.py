@@ -36,6 +36,8 @@ def take(desk: Case, action: Action, token: str) -> str:
             return _decide(desk, action, token)
         case Act.CANCEL:
             return _cancel(desk, action)
+        case Act.REPORT_LOST:
+            return _report_lost(desk, action, token)
         case Act.RETRY:
             desk.state = lifecycle.retried(desk.state)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
@@ -120,3 +122,11 @@ def _cancel(desk: Case, action: Action) -> str:
     desk.state = lifecycle.undone(desk.state, LaneStage.CANCELLED, reason, action.at)
     desk.state = replace(desk.state, ended=Stage.CANCELLED, ended_because=reason)
     return "the update was cancelled; the old certificates stay in place"
+
+
+def _report_lost(desk: Case, action: Action, token: str) -> str:
+    reason = f"the card was reported lost: {action.reason}".removesuffix(": ")
+    desk.state = lifecycle.lost(desk.state, reason, action.at)
+    desk.note(EventKind.REPORTED_LOST, actor=action.actor, facts={"reason": action.reason},
+              token=token)  # fmt: skip
+    return "the card is blocked; the update has ended and every certificate of the card is revoked"

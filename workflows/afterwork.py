@@ -30,7 +30,7 @@ class Afterwork:
         if order.withdraw:
             with _collecting(failures):
                 await workflow.execute_activity_method(
-                    CAActivities.withdraw, WithdrawOrder(order.withdraw), **options
+                    CAActivities.withdraw, WithdrawOrder(order.withdraw, order.reason), **options
                 )
         for revocation in order.revoke:
             with _collecting(failures):

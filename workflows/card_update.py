@@ -198,6 +198,7 @@ class CardUpdate:
                 for x in self._case.state.lanes
                 if lifecycle.may_be_at_ca(x)
             ),
+            reason="keyCompromise" if self._case.state.lost else "cessationOfOperation",
         )
         if not order.revoke and not order.withdraw:
             return
@@ -211,6 +212,9 @@ class CardUpdate:
 
     def _revocations(self) -> list[RevokeOrder]:
         update, state = self._update, self._case.state
+        if state.lost:
+            everything = lifecycle.all_serial_numbers(update, state)
+            return [RevokeOrder(update.update_id, "keyCompromise", everything)]
         unwritten = lifecycle.to_revoke(state)
         replaced = lifecycle.replaced_serial_numbers(update, state)
         return [

@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.case import Case
 
+CALLED_OFF = "the update ended while the visit was running"
 NO_ANSWER = "the agent did not finish in time; connect the card and continue"
 
 J = TypeVar("J", PrepareJob, WriteJob, CleanUpJob, ClearJob, SignJob)
@@ -181,6 +182,8 @@ class AtTheCard:
         card = self._card(JobKind.WRITE, self._visit.hold_seconds)
         job = WriteJob(card, self._case.state.debts, certificates, nonce)
         result = await self._send(CardActivities.write, job)
+        if self._case.state.lost:
+            raise VisitEnded(CALLED_OFF)
         for lane in lanes:
             self._accept_proof(lane, result, nonce)
         if result.outcome in (Outcome.KEY_MISSING, Outcome.CERTIFICATE_MISMATCH):
@@ -266,7 +269,7 @@ class AtTheCard:
         await workflow.wait_condition(lambda: running.done() or self._is_called_off)
         if not running.done():
             running.cancel()
-            raise VisitEnded("the update ended while the visit was running")
+            raise VisitEnded(CALLED_OFF)
         try:
             result: JobResult = await running
         except ActivityError as error:
@@ -278,7 +281,8 @@ class AtTheCard:
 
     @property
     def _is_called_off(self) -> bool:
-        return self._case.state.ended is not None and not self._case.state.writing
+        state = self._case.state
+        return state.ended is not None and (state.lost or not state.writing)
 
     def _note_removed(self, removed: tuple[ObjectRef, ...]) -> None:
         debts = tuple(ref for ref in removed if ref in self._case.state.debts)

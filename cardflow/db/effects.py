@@ -214,6 +214,15 @@ async def _document(session: AsyncSession, now: Happening) -> Document | None:
     return await session.get(Document, now.event.facts.get("document_id", ""))
 
 
+# The card
+
+
+async def _blocked(session: AsyncSession, now: Happening) -> None:
+    card = await session.get_one(Card, now.row.card_id)
+    if card.state != CardState.REVOKED:
+        card.state = CardState.DISABLED
+
+
 # The end
 
 
@@ -262,6 +271,7 @@ EFFECTS: dict[EventKind, Callable[[AsyncSession, Happening], Awaitable[None]]] =
     EventKind.DOCUMENT_WITHDRAWN: _withdrawn,
     EventKind.DOCUMENT_APPROVED: _approved,
     EventKind.DOCUMENT_REJECTED: _rejected,
+    EventKind.REPORTED_LOST: _blocked,
     EventKind.COMPLETED: _ended,
     EventKind.REJECTED: _ended,
     EventKind.CANCELLED: _ended,

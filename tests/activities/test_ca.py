@@ -302,8 +302,8 @@ async def test_a_poll_before_anything_is_on_record_is_repeated_soon(sessions, or
 # Withdrawing, revoking
 
 
-async def withdrawn(sessions, order, ca):
-    await Desk(sessions, ca).run("withdraw", WithdrawOrder((order,)))
+async def withdrawn(sessions, order, ca, *reason):
+    await Desk(sessions, ca).run("withdraw", WithdrawOrder((order,), *reason))
 
 
 async def test_a_request_that_never_arrived_needs_no_withdrawing(sessions, order):
@@ -327,6 +327,16 @@ async def test_a_certificate_issued_too_late_is_revoked(sessions, order, subject
     await withdrawn(sessions, order, ca)
 
     assert [reason for _, reason in ca.revoked] == ["cessationOfOperation"]
+
+
+async def test_one_issued_too_late_for_a_lost_card_is_revoked_as_compromised(
+    sessions, order, subject
+):
+    ca = ScriptedCA(PENDING)
+    ca.found = ca.issue(order.csr_pem, TLS, subject)
+    await withdrawn(sessions, order, ca, "keyCompromise")
+
+    assert [reason for _, reason in ca.revoked] == ["keyCompromise"]
 
 
 @pytest.mark.parametrize("capabilities", [POOR, ScriptedCA().capabilities])

@@ -9,6 +9,7 @@ from cardflow import lifecycle, policy
 from cardflow.lifecycle import CLOSED
 from cardflow.model import (
     Act,
+    CertificateKind,
     DocumentExchange,
     DocumentKind,
     FormSignature,
@@ -390,6 +391,28 @@ def test_certificates_that_will_never_be_written_are_revoked():
 
     assert lifecycle.to_revoke(lifecycle.written(issued(BOTH), "logon", LATER)) == ()
     assert lifecycle.to_revoke(lifecycle.undone(a_state(), S.LAPSED, "", LATER)) == ()
+
+
+@pytest.mark.parametrize("stage", sorted(set(LaneStage) - CLOSED))
+def test_a_lost_card_ends_the_update_at_every_stage_and_owes_the_key(stage):
+    state = lifecycle.lost(a_state(logon=LaneStage(stage)), "stolen", LATER)
+
+    assert (state.ended, state.ended_because, state.lost) == (Stage.CANCELLED, "stolen", True)
+    assert the_lane(state).stage is S.CANCELLED
+    assert [debt.cka_id for debt in state.debts] == [the_lane(state).plan.cka_id]
+
+
+def test_every_certificate_of_a_lost_card_is_revoked_also_one_that_is_written_or_kept():
+    kept = build.an_old_certificate("files", not_after=LATER)
+    foreign = replace(kept, kind=CertificateKind.THIRD_PARTY, serial_number="not-ours")
+    plan = replace(BOTH.plan, removed_serial_numbers=("gone",), keeps=(kept, foreign))
+    update = replace(BOTH, plan=plan)
+
+    for before in (issued(BOTH), lifecycle.written(issued(BOTH), "logon", LATER)):
+        state = lifecycle.lost(before, "stolen", LATER)
+        numbers = lifecycle.all_serial_numbers(update, state)
+        assert the_lane(state).stage is S.REVOKED
+        assert set(numbers) == {"7", "old-logon", "gone", "old-files"}
 
 
 def test_only_what_a_written_lane_replaces_is_retired_and_each_thing_once():

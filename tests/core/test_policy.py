@@ -416,6 +416,39 @@ def test_another_try_needs_something_that_failed():
     assert objections(a_state(), act(Act.RETRY, "x", Role.ADMIN)) == ["nothing needs attention"]
 
 
+# A lost card
+
+
+@pytest.mark.parametrize(
+    ("actor", "role", "reasons"),
+    [
+        (build.HOLDER, Role.HOLDER, []),
+        ("eve", Role.HOLDER, ["the card belongs to somebody else"]),
+        *(("x", role, []) for role in (Role.OPERATOR, Role.OFFICER, Role.ADMIN)),
+        *(
+            (
+                "x",
+                role,
+                [
+                    "only the holder, an operator, a CA officer or an administrator"
+                    " reports a card lost"
+                ],
+            )
+            for role in (Role.AUDITOR, Role.SERVICE)
+        ),
+    ],
+)
+def test_a_card_is_reported_lost_by_its_holder_or_whoever_answers_for_cards(actor, role, reasons):
+    assert objections(a_state(), act(Act.REPORT_LOST, actor, role)) == reasons
+
+
+def test_neither_a_running_visit_nor_the_policy_keeps_a_holder_from_reporting_a_lost_card():
+    update = under(permissions=Permissions(cancel=False, update=False))
+    state = replace(a_state(), writing=True, visit=build.a_visit())
+
+    assert objections(state, act(Act.REPORT_LOST), update) == []
+
+
 # Opening
 
 

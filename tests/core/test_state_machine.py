@@ -242,6 +242,12 @@ class Life(RuleBasedStateMachine):
             self.state = lifecycle.undone(self.state, LaneStage.CANCELLED, "not needed", self.now)
             self.state = replace(self.state, ended=Stage.CANCELLED, visit=None)
 
+    @rule(who=PEOPLE, seldom=st.sampled_from("nnnnnnny"))
+    def report_lost(self, who, seldom):
+        if seldom == "y" and self._counts(self._action(Act.REPORT_LOST, who)):
+            self.state = lifecycle.lost(self.state, "lost", self.now)
+            self.state = replace(self.state, visit=None, writing=False)
+
     @rule(who=PEOPLE)
     def retry(self, who):
         if self._counts(self._action(Act.RETRY, who)):
@@ -278,6 +284,13 @@ class Life(RuleBasedStateMachine):
                 assert [is_open, is_on_card, serial in dead].count(True) == 1
 
     @invariant()
+    def no_certificate_of_a_lost_card_is_good(self):
+        if self.state.lost:
+            numbers = lifecycle.all_serial_numbers(self.update, self.state)
+            old = {n for plan in self.update.plan.lanes for n in plan.replaced_serial_numbers}
+            assert set(numbers) == old | set(self.issued.values())
+
+    @invariant()
     def the_old_pair_is_there_until_the_new_one_is(self):  # I4, I5
         for plan in self.update.plan.lanes:
             for ref in plan.retires:
@@ -288,7 +301,8 @@ class Life(RuleBasedStateMachine):
         owed = {debt.cka_id for debt in self.state.debts}
         gone = {ref.cka_id for ref in self.state.removed}
         for lane in self.state.lanes:
-            if lane.stage in CLOSED - {LaneStage.WRITTEN} and lane.spki_sha256:
+            is_on_card = lane.plan.lane in self.new_on_card  # as a whole: the next update sees it
+            if lane.stage in CLOSED and lane.spki_sha256 and not is_on_card:
                 assert lane.plan.cka_id in owed | gone
 
     @invariant()

@@ -350,6 +350,14 @@ async def test_a_card_disabled_meanwhile_stays_disabled(story, sessions):
     assert (await the(sessions, Card)).state == CardState.DISABLED
 
 
+async def test_a_card_that_is_reported_lost_is_blocked_and_stays_so(story, sessions):
+    await story.tell(EventKind.REPORTED_LOST)
+    assert (await the(sessions, Card)).state == CardState.DISABLED
+
+    await ended(story, Stage.CANCELLED)
+    assert (await the(sessions, Card)).state == CardState.DISABLED
+
+
 async def test_a_card_taken_from_its_holder_meanwhile_ends_clean(story, sessions):
     async with transaction(sessions) as session:
         card = await session.get(Card, story.update.card_id)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
@@ -91,9 +92,12 @@ class World:
 
         An activity that is cut off by a termination would even stop that clock for good.
         """
+        for gate in (self.ca.gate, self.records.gate, *self.agent.gates.values()):
+            if gate:
+                gate.set()
         for started in self.started:
             update = self.client.get_workflow_handle(workflow_id(started.card_id))
-            while (await update.describe()).raw_description.pending_activities:
+            while await _is_at_work(update):
                 continue
             with suppress(RPCError):
                 await update.terminate()
@@ -180,6 +184,13 @@ class World:
         return await self.until(
             lambda view: any(x.plan.lane == lane and x.stage is stage for x in view.state.lanes)
         )
+
+
+async def _is_at_work(update: WorkflowHandle[Any, Any]) -> bool:
+    """Tell whether an open update waits for an activity; of a closed one the server goes on so."""
+    described = await update.describe()
+    is_open = described.status is WorkflowExecutionStatus.RUNNING
+    return is_open and bool(described.raw_description.pending_activities)
 
 
 @pytest.fixture
