@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from api.problems import REF, FieldProblem, Problem
 from api.state import State
 from cardflow.db.register_agents import find_agent, forget_nonces, spend_nonce, touch
+from cardflow.db.register_identity import find_person
 from cardflow.db.tables import Agent
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
@@ -27,6 +28,10 @@ from cardflow.wire import TEXT_PATTERN, from_json, parsed
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
 PRODUCT = re.compile(r"cardflow-agent/([0-9A-Za-z.+-]{1,50})")
 VERSION = re.compile(r"\d{1,5}\.\d{1,5}(?![0-9])")
+DISABLED = (
+    "the person of this workstation is disabled; an administrator can let them in again,"
+    " or end this agent"
+)
 KEY_ID = re.compile(r';keyid="([A-Za-z0-9_:.-]{1,128})"')
 
 T = TypeVar("T")
@@ -55,7 +60,7 @@ async def admitted(
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
         request.state.agent_id = agent.id  # the row itself is gone when this is refused
-        _check_standing(agent)
+        await check_standing(session, agent)
         check_version(state.settings, version_of(request) or agent.version)
         if not with_old_key and age_of_key(agent, now) >= _oldest(state.settings):
             detail = "the device key is too old; the agent makes a new one"
@@ -121,12 +126,16 @@ def _headers(request: Request) -> dict[str, str]:
     return {name: ", ".join(request.headers.getlist(name)) for name in names}
 
 
-def _check_standing(agent: Agent) -> None:
-    if agent.state == "revoked":
+async def check_standing(session: AsyncSession, agent: Agent | None) -> None:
+    """Return if the agent may work, and its person too; else raise Problem 403."""
+    if agent is None or agent.state == "revoked":
         raise Problem(403, "this agent was revoked; enrol it again", slug="agent-revoked")
     if agent.state != "confirmed":
         detail = "this agent is not confirmed yet: compare its six words in the portal and confirm"
         raise Problem(403, detail, slug="agent-not-confirmed")
+    person = await find_person(session, agent.person_id)
+    if person is None or not person.active:
+        raise Problem(403, DISABLED, slug="agent-person-disabled")
 
 
 def age_of_key(agent: Agent, now: datetime) -> timedelta:

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 
-from api.agent_caller import BODY_LIMIT, Call, admitted, is_key_due, said, takes
+from api.agent_caller import BODY_LIMIT, Call, admitted, check_standing, is_key_due, said, takes
 from api.bridge import Bridge, Dismissed, Revoked
 from api.card_tasks import CardTasks, Task, TaskOver
 from api.enrolment import enrol
@@ -66,6 +66,7 @@ class Handed:
     token_hex: str
     update_id: str
     visit_id: str
+    workflow_id: str = ""  # a job that an earlier version handed out names none
 
     @property
     def token(self) -> bytes:
@@ -174,7 +175,9 @@ async def next_job(
     try:
         task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
     except Dismissed:
-        raise _revoked() from None
+        async with transaction(state.reads) as session:
+            await check_standing(session, await find_agent(session, agent_id))
+        return Response(status_code=204)  # whatever it was, it is over
     finally:
         gone.cancel()
     return await _handed(state, desk, agent_id, task) if task else Response(status_code=204)
@@ -207,9 +210,11 @@ async def send_result(request: Request, state: Everything, desk: AtDesk) -> dict
     """Answer a job; the update goes on as soon as this returns."""
     async with admitted(request, state) as call:
         message = said(ResultIn, call.body)
-        token = opened_task(desk, call, message.task).token
+        handed = opened_task(desk, call, message.task)
     try:
-        await desk.bridge.complete(call.agent.id, token, message.result)
+        await desk.bridge.complete(
+            call.agent.id, handed.token, message.result, workflow_id=handed.workflow_id
+        )
     except TaskOver:
         raise over() from None
     return {}
@@ -221,16 +226,18 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut:
-    async with transaction(state.reads) as session:
-        agent = await find_agent(session, agent_id)
-        holder = await holder_name(session, task.job.card.card_id)
-    if agent is None or agent.state != "confirmed":
+    try:
+        async with transaction(state.reads) as session:
+            await check_standing(session, await find_agent(session, agent_id))
+            holder = await holder_name(session, task.job.card.card_id)
+    except Problem:
         await desk.bridge.give_back(agent_id, task)
-        raise _revoked()
+        raise
     # The prompt names the holder; workflows know nobody's name, so it is put in here.
     asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
     job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
-    handed = Handed(task.token.hex(), task.job.card.update_id, task.job.card.visit_id)
+    card = task.job.card
+    handed = Handed(task.token.hex(), card.update_id, card.visit_id, task.workflow_id)
     return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))
 
 
@@ -246,10 +253,6 @@ def _reported(report: TokenReport) -> Reported:
     # What a card that we cannot work with shows is no inventory to make a plan from.
     inventory = "" if report.unsupported else text_of(report.inventory)
     return Reported(report.token_serial, report.token_label, text_of(report), inventory)
-
-
-def _revoked() -> Problem:
-    return Problem(403, "this agent was revoked; enrol it again", slug="agent-revoked")
 
 
 def over() -> Problem:

@@ -83,11 +83,13 @@ class Bridge:
                 return self._hand(agent_id, task, gone)
         return None
 
-    async def complete(self, agent_id: str, token: bytes, result: JobResult) -> None:
+    async def complete(
+        self, agent_id: str, token: bytes, result: JobResult, *, workflow_id: str
+    ) -> None:
         """Hand the agent's answer to the workflow; TaskOver when nobody waits for it."""
         if (task := self._handed.get(agent_id)) and task.token == token:
             del self._handed[agent_id]
-        await self._tasks.complete(agent_id, token, result)
+        await self._tasks.complete(agent_id, token, result, workflow_id=workflow_id)
 
     async def heartbeat(self, agent_id: str, token: bytes) -> bool:
         """Tell Temporal that the job goes on; True when it is to be called off."""

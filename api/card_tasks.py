@@ -17,6 +17,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskFailedRequest,
 )
 from temporalio.client import Client
+from temporalio.converter import DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -39,6 +40,7 @@ class Task:
     kind: JobKind
     job: Job
     token: bytes = field(repr=False)
+    workflow_id: str = ""
 
 
 class CardTasks:
@@ -69,13 +71,15 @@ class CardTasks:
         try:
             kind = JobKind(response.activity_type.name)
             hints = [JOB_TYPES[kind]]
-            (job,) = await client.data_converter.decode(response.input.payloads, hints)
+            workflow_id = response.workflow_execution.workflow_id
+            converter = _converter(client, workflow_id)
+            (job,) = await converter.decode(response.input.payloads, hints)
         except (ValueError, KeyError, TypeError, RuntimeError, Refused) as error:
             log.warning("a job for agent %s cannot be read: %s", agent_id, error)
             words = f"no agent carries out {response.activity_type.name} jobs like this one"
             await self._fail(agent_id, token, ApplicationError(words, non_retryable=True))
             return None
-        return Task(kind, job, token)
+        return Task(kind, job, token, workflow_id)
 
     async def give_back(self, agent_id: str, token: bytes) -> None:
         """The task is free for the agent's next poll, here or at another process of ours."""
@@ -113,10 +117,12 @@ class CardTasks:
             raise _translated(error) from error
         return answer.cancel_requested
 
-    async def complete(self, agent_id: str, token: bytes, result: JobResult) -> None:
+    async def complete(
+        self, agent_id: str, token: bytes, result: JobResult, *, workflow_id: str
+    ) -> None:
         """Hand the agent's answer to the workflow; TaskOver when nobody waits for it."""
         client = await self._client()
-        payloads = await client.data_converter.encode([result])
+        payloads = await _converter(client, workflow_id).encode([result])
         request = RespondActivityTaskCompletedRequest(
             task_token=token,
             namespace=client.namespace,
@@ -127,6 +133,11 @@ class CardTasks:
             await client.workflow_service.respond_activity_task_completed(request)
         except RPCError as error:
             raise _translated(error) from error
+
+
+def _converter(client: Client, workflow_id: str) -> DataConverter:
+    context = WorkflowSerializationContext(client.namespace, workflow_id)
+    return client.data_converter.with_context(context)
 
 
 def _identity(agent_id: str) -> str:

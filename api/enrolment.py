@@ -1,17 +1,14 @@
 """How a workstation becomes known: it proves a one-time code, we prove it back."""
 
-import logging
 from dataclasses import dataclass, replace
-from email.utils import parseaddr
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
 
 from api.agent_caller import body_of, check_version, said, signature_of
+from api.mailing import domain_of, send_soon
 from api.problems import Problem, invalid
 from api.state import State
 from cardflow.db import audit
@@ -28,13 +25,11 @@ from cardflow.enrolment import (
     is_proof,
     request_proof,
 )
-from cardflow.errors import Refused, Unavailable
+from cardflow.errors import Refused
 from cardflow.model import new_id
 from cardflow.sql import transaction
-from workflows.afterwork import Delivery, mails
 
 MOST_TRIES = 5
-log = logging.getLogger(__name__)
 NO_CODE = "the code is unknown, used up or older than 15 minutes; make a new one in the portal"
 
 
@@ -60,10 +55,7 @@ async def enrol(request: Request, state: State) -> EnrolmentAnswer:
         told = await _told(state, session, admission)
     if admission.agent is None:
         raise Problem(403, NO_CODE, slug="enrolment-refused")
-    if told:
-        state.background.start(
-            f"mail/agent/{admission.agent.id}", _deliver(state, admission.agent.id, told)
-        )
+    send_soon(state, f"agent/{admission.agent.id}", told)
     answer = EnrolmentAnswer(
         agent_id=admission.agent.id,
         issuer=state.settings.door_url,
@@ -121,23 +113,8 @@ async def _told(state: State, session: AsyncSession, admission: _Admission) -> l
     """Leave the mails about a new workstation with its row: none is enrolled in silence."""
     if admission.agent is None or not admission.is_new:
         return []
-    _, sender = parseaddr(state.settings.mail_sender)
-    domain = sender.rpartition("@")[2]
+    domain = domain_of(state.settings)
     return await queue_new_agent(session, admission.agent, now=utc_now(), domain=domain)
-
-
-async def _deliver(state: State, agent_id: str, ids: list[str]) -> None:
-    """Have the mails on their way now; what fails here goes with the next round of digests."""
-    try:
-        client = await state.temporal.client()
-        await client.start_workflow(
-            Delivery.run,
-            mails(*ids),
-            id=f"mail/agent/{agent_id}",
-            task_queue=state.settings.temporal_task_queue,
-        )
-    except (RPCError, Unavailable, WorkflowAlreadyStartedError) as error:
-        log.warning("mails about agent %s go later: %s", agent_id, error)
 
 
 def _raw(key: Ed25519PublicKey) -> str:

@@ -22,6 +22,7 @@ from cardflow.db.register_updates import find_document, journalled
 from cardflow.db.tables import Document
 from cardflow.decisions import peek, utc_now
 from cardflow.documents.intake import IntakeFindings, Limits, inspect_upload
+from cardflow.documents.scanner import scanner_of
 from cardflow.errors import Refused
 from cardflow.model import (
     Act,
@@ -153,7 +154,7 @@ async def _inspected(
             limits=Limits(max_bytes=state.settings.upload_limit_bytes),
             issued=await _printings(state, looked, lane) if is_signed else (),
             trust=await trust_of(state) if is_signed else None,
-            scanner=state.settings.clamd_address,
+            scanner=scanner_of(state.settings),
         )
     except Refused as refusal:
         raise _not_taken(refusal.objections) from refusal

@@ -23,7 +23,7 @@ from api.state import State
 from cardflow.db.migrate import database_objections
 from cardflow.db.register_health import mails_by_state, updates_by_stage
 from cardflow.decisions import utc_now
-from cardflow.documents.scanner import is_answering
+from cardflow.documents.scanner import is_answering, scanner_of
 from cardflow.model import Stage
 from cardflow.outbound import Outbound, outbound
 from cardflow.settings import Settings, setting_name
@@ -123,10 +123,11 @@ async def mails(state: State) -> Finding:
 
 async def scanner(state: State) -> Finding:
     """Look at the virus scanner."""
-    if state.settings.clamd_address is None:
+    asked = scanner_of(state.settings)
+    if asked is None:
         remedy = f"set {setting_name('clamd_address')} to have uploads scanned"
         return Finding("off", "no virus scanner is set up; uploads are not scanned", remedy)
-    if not await is_answering(state.settings.clamd_address):
+    if not await is_answering(asked):
         return Finding("bad", "the virus scanner does not answer as one", "look at clamd's log")
     return Finding("good", "the virus scanner answers")
 

@@ -9,11 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Proof, may
 from api.authorize import Caller, Permission
+from api.mailing import domain_of, send_soon
 from api.problems import invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
 from api.shapes import Id, In, Out
-from api.state import AppKeys, AppSettings
+from api.state import AppKeys, AppSettings, Everything
 from cardflow.db import audit
+from cardflow.db.notices import queue_notices
 from cardflow.db.reencryption import bound_of
 from cardflow.db.register_factors import (
     confirmed_factor,
@@ -28,6 +30,8 @@ from cardflow.db.register_identity import close_sessions_of, find_person
 from cardflow.db.tables import SecondFactor
 from cardflow.decisions import utc_now
 from cardflow.key_ring import Ring
+from cardflow.mail.letters import CODES_RESET
+from cardflow.model import new_id
 from cardflow.sealed import seal, unseal
 from cardflow.second_factor import (
     DIGITS,
@@ -39,6 +43,7 @@ from cardflow.second_factor import (
     step_of,
 )
 from cardflow.settings import Settings
+from cardflow.sql import transaction
 
 router = APIRouter(tags=["session"], route_class=GuardedRoute)
 
@@ -165,13 +170,20 @@ async def remove_own_factor(caller: Prover, session: Transaction, settings: AppS
     tags=["people"],
     responses=problems(404),
 )
-async def reset_factor(person_id: Id, caller: Admin, session: Transaction) -> None:
-    """Take a person's second factor away, who lost it; their sign-ins end."""
-    if await find_person(session, person_id) is None:
-        raise not_found("person")
-    await remove_factor(session, person_id)
-    await close_sessions_of(session, person_id, but=caller.token_sha256)
-    await _remember(session, "second_factor_reset", caller, person_id)
+async def reset_factor(person_id: Id, caller: Admin, state: Everything) -> None:
+    """Take a person's second factor away, who lost it; their sign-ins end, and they have a mail."""
+    async with transaction(state.sessions) as session:
+        person = await find_person(session, person_id)
+        if person is None:
+            raise not_found("person")
+        had_one = await confirmed_factor(session, person_id)
+        await remove_factor(session, person_id)
+        await close_sessions_of(session, person_id, but=caller.token_sha256)
+        await _remember(session, "second_factor_reset", caller, person_id)
+        told = [person] if had_one else []
+        domain = domain_of(state.settings)
+        ids = await queue_notices(session, CODES_RESET, told, now=utc_now(), domain=domain)
+    send_soon(state, f"codes/{new_id()}", ids)
 
 
 def is_required(caller: Caller, settings: Settings) -> bool:

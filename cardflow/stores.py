@@ -1,6 +1,7 @@
 """Which document store an installation has."""
 
 from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.outbound import outbound
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 
@@ -19,4 +20,4 @@ def store_of(settings: Settings) -> DocumentStore:
         settings.document_bucket_access_key,
         read_secret(file).decode().strip() if file else "",
     )
-    return S3Store(bucket, settings.document_dir / "arriving")
+    return S3Store(bucket, settings.document_dir / "arriving", outbound(settings))

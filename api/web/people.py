@@ -208,11 +208,9 @@ async def password(desk: AtDesk) -> Response:
 @router.post("/{person_id}/codes", name="reset_codes_form", dependencies=CHANGING)
 async def reset_codes(desk: AtDesk) -> Response:
     """Take away the one-time codes of somebody who lost what makes them."""
-
-    async def work(session: AsyncSession) -> None:
-        await reset_factor(desk.person_id, desk.caller, session)
-
-    return await desk.done(work, N_("The person signs in by password alone and can begin anew."))
+    await reset_factor(desk.person_id, desk.caller, desk.state)
+    notice = N_("The person signs in by password alone and can begin anew.")
+    return go(desk.request, f"/people/{desk.person_id}/edit", notice)
 
 
 @router.post(

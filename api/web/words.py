@@ -100,6 +100,7 @@ WORDS = {
     "expiry_warning": N_("Expiry warning"),
     "digest": N_("What waits, in one mail"),
     "new_agent": N_("New workstation"),
+    "codes_reset": N_("One-time codes were reset"),
     "authentication": N_("Signing in"),
     "signature": N_("Signing"),
     "encryption": N_("Encryption"),

@@ -7,14 +7,14 @@ from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db import agent_mails, digests
+from cardflow.db import agent_mails, digests, notices
 from cardflow.db.expiry import letter as _about_certificate
 from cardflow.db.mail_queue import letter_to
 from cardflow.db.mail_texts import texts_for
 from cardflow.db.tables import AuditEntry, Document, Mail, Person, Update
 from cardflow.db.views import event_of, input_of
 from cardflow.lifecycle import form_signature
-from cardflow.mail.letters import DIGEST, NEW_AGENT, Enclosure, Letter
+from cardflow.mail.letters import CODES_RESET, DIGEST, NEW_AGENT, Enclosure, Letter
 from cardflow.model import (
     DocumentExchange,
     DocumentKind,
@@ -48,6 +48,8 @@ async def _letter(session: AsyncSession, mail: Mail, person: Person) -> Letter |
         return await digests.letter(session, mail, person)
     if mail.kind == NEW_AGENT:
         return await agent_mails.letter(session, mail, person)
+    if mail.kind == CODES_RESET:
+        return await notices.letter(session, mail, person)
     about = _about_certificate if mail.certificate_sha256 else _about_update
     found = await about(session, mail, person)
     if found is None:

@@ -58,9 +58,15 @@ async def list_agents(
 
 
 async def not_confirmed(session: AsyncSession, agent_ids: Collection[str]) -> set[str]:
-    """Return those of the agents that may not work, or do not exist, any more."""
-    query = select(col(Agent.id)).where(
-        col(Agent.id).in_(agent_ids), col(Agent.state) == "confirmed"
+    """Return those of the agents that may not work any more, or whose people may not."""
+    query = (
+        select(col(Agent.id))
+        .join(Person, col(Person.id) == col(Agent.person_id))
+        .where(
+            col(Agent.id).in_(agent_ids),
+            col(Agent.state) == "confirmed",
+            col(Person.active).is_(True),
+        )
     )
     return set(agent_ids) - set((await session.scalars(query)).all())
 

@@ -11,7 +11,7 @@ from cardflow.documents import qr
 from cardflow.documents.confined import said_by
 from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
-from cardflow.documents.scanner import refuse_infected
+from cardflow.documents.scanner import Scanner, refuse_infected
 from cardflow.documents.signatures import SignatureFindings, findings_of
 from cardflow.documents.store import in_words
 from cardflow.errors import Refused
@@ -51,7 +51,7 @@ async def inspect_upload(
     limits: Limits = Limits(),
     issued: Collection[bytes] = (),
     trust: Trust | None = None,
-    scanner: str | None = None,
+    scanner: Scanner | None = None,
 ) -> IntakeFindings:
     """Return what came in; refuse with a remedy what is no harmless scan of the awaited form."""
     if not data:

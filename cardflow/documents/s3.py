@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+)
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import NewConnectionError
 
 from cardflow.documents.store import Arriving, Stored, checked_digest, damaged, fill
 from cardflow.errors import Refused, Unavailable
+from cardflow.outbound import Outbound
 
 CONFIG = Config(
     connect_timeout=5,
@@ -46,7 +54,7 @@ class Bucket:
 class S3Store:
     """A document store in a bucket; any number of processes may use it at once."""
 
-    def __init__(self, bucket: Bucket, arriving: Path) -> None:
+    def __init__(self, bucket: Bucket, arriving: Path, reach: Outbound) -> None:
         self._bucket = bucket.name
         self._arriving = arriving
         self._client: Any = boto3.session.Session(
@@ -54,6 +62,7 @@ class S3Store:
             aws_secret_access_key=bucket.secret_key,
             region_name=bucket.region,
         ).client("s3", endpoint_url=bucket.url or None, config=CONFIG)
+        _look_at_addresses(self._client, reach)
 
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes in the bucket for good; more than ``limit`` are refused as they come."""
@@ -127,12 +136,54 @@ class S3Store:
             msg = f"the bucket {self._bucket} refuses ({code}); look at its rights and its region"
             raise Unavailable(msg) from error
         except BotoCoreError as error:
+            if isinstance(barred := error.kwargs.get("error"), Refused):
+                raise Unavailable(f"the document store: {barred}") from error
             msg = f"the document store does not answer as one ({type(error).__name__})"
             raise Unavailable(msg) from error
 
 
 class _MissingError(Exception):
     """Nothing is under the key."""
+
+
+def _look_at_addresses(client: Any, reach: Outbound) -> None:
+    """Have the client connect to nothing but addresses that were looked at.
+
+    botocore 1.x lets nobody hand in a session or a resolver; its pools are as it makes them.
+    """
+
+    class Looking:
+        host: str
+        port: int
+
+        def _new_conn(self) -> Any:
+            name, failed = self.host, None
+            try:
+                # The pool's threads run no loop of their own.
+                for address in asyncio.run(reach.addresses(name, self.port)):
+                    self.host = address
+                    try:
+                        return super()._new_conn()  # type: ignore[misc]
+                    except NewConnectionError as error:
+                        failed = error
+            finally:
+                self.host = name  # the certificate is checked for the name, not the address
+            raise failed or OSError(f"{name} has no address")
+
+    class Plain(Looking, AWSHTTPConnection):  # type: ignore[misc]
+        pass
+
+    class Secure(Looking, AWSHTTPSConnection):  # type: ignore[misc]
+        pass
+
+    class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc]
+        ConnectionCls = Plain
+
+    class SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+        ConnectionCls = Secure
+
+    pools = {"http": PlainPool, "https": SecurePool}
+    client._endpoint.http_session._manager.pool_classes_by_scheme = pools
 
 
 def _key(sha256: str) -> str:

@@ -4,10 +4,14 @@ Where one is set up, nothing is kept that it did not look at: no answer is a no 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from cardflow.errors import CardflowError, Refused, Unavailable
+from cardflow.outbound import Outbound, outbound
+from cardflow.settings import Settings
 
 _SECONDS = 30.0
 _PIECE = 64 * 1024
@@ -15,12 +19,31 @@ _LENGTH = 4  # bytes that say how long a piece is; a piece of no length ends the
 _LONGEST_ANSWER = 4096
 _TOO_LARGE = "INSTREAM size limit exceeded"
 
+log = logging.getLogger(__name__)
 
-async def refuse_infected(data: bytes, address: str, *, seconds: float = _SECONDS) -> None:
-    """Return if the scanner at ``address`` finds nothing in the file; refuse it otherwise."""
+
+@dataclass(frozen=True)
+class Scanner:
+    """Where the scanner is, ``host:port`` or the path of a socket, and what may be connected to."""
+
+    address: str
+    reach: Outbound
+
+
+def scanner_of(settings: Settings) -> Scanner | None:
+    """Return the scanner that the settings name, if they name one."""
+    address = settings.clamd_address
+    return Scanner(address, outbound(settings)) if address else None
+
+
+async def refuse_infected(data: bytes, scanner: Scanner, *, seconds: float = _SECONDS) -> None:
+    """Return if the scanner finds nothing in the file; refuse it otherwise."""
     try:
         async with asyncio.timeout(seconds):
-            answer = await _asked(address, data)
+            answer = await _asked(scanner, data)
+    except CardflowError as error:  # it is nowhere that we go to: not the uploader's fault
+        log.warning("the virus scanner is not asked: %s", error)
+        answer = ""
     except (ConnectionResetError, BrokenPipeError):
         answer = _TOO_LARGE  # it hangs up on what it does not want to read to the end
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -43,33 +66,32 @@ def _no(answer: str) -> CardflowError:
     return Unavailable("the virus scanner does not answer, so nothing is taken; try again later")
 
 
-async def is_answering(address: str) -> bool:
-    """Tell whether what listens at ``address`` is a virus scanner."""
-    async with connection(address) as (reader, writer):
+async def is_answering(scanner: Scanner) -> bool:
+    """Tell whether what listens there is a virus scanner."""
+    async with connection(scanner) as (reader, writer):
         writer.write(b"zPING\0")
         return await reader.readuntil(b"\0") == b"PONG\0"
 
 
 @asynccontextmanager
 async def connection(
-    address: str,
+    scanner: Scanner,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Yield a connection to ``host:port``, or to the socket at a path that starts with a slash."""
-    if address.startswith("/"):
-        reader, writer = await asyncio.open_unix_connection(address, limit=_LONGEST_ANSWER)
+    """Yield a connection: to a socket, or to an address that was looked at."""
+    if scanner.address.startswith("/"):
+        reader, writer = await asyncio.open_unix_connection(scanner.address, limit=_LONGEST_ANSWER)
     else:
-        host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(
-            host.strip("[]"), int(port), limit=_LONGEST_ANSWER
-        )
+        host, _, port = scanner.address.rpartition(":")
+        connected = await scanner.reach.connect(host.strip("[]"), int(port))
+        reader, writer = await asyncio.open_connection(sock=connected, limit=_LONGEST_ANSWER)
     try:
         yield reader, writer
     finally:
         writer.close()
 
 
-async def _asked(address: str, data: bytes) -> str:
-    async with connection(address) as (reader, writer):
+async def _asked(scanner: Scanner, data: bytes) -> str:
+    async with connection(scanner) as (reader, writer):
         sending = asyncio.create_task(_send(writer, data))
         try:
             # It may answer before it has everything, and then it reads no more.

@@ -9,6 +9,7 @@ from cardflow.model import FormSignature, MailKind
 # Beside the kinds of ``MailKind``: they belong to no policy.
 DIGEST = "digest"
 NEW_AGENT = "new_agent"
+CODES_RESET = "codes_reset"
 
 
 @dataclass(frozen=True)

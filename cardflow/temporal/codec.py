@@ -2,29 +2,49 @@
 
 import logging
 import os
+import re
 from collections.abc import Sequence
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadCodec
+from temporalio.converter import (
+    ActivitySerializationContext,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 
 from cardflow.errors import Refused
 from cardflow.key_ring import Ring
 from cardflow.temporal.foreign import marked_foreign
 
 ENCODING = b"binary/cardflow-aes256gcm"
+WORKFLOW = "workflow"  # in the metadata: an id, which Temporal has in clear anyway
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
+# What a schedule starts has the time in its id, and each run is given the result of the last.
+STARTED_AT = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
 log = logging.getLogger("cardflow.security")
 
 
-class EncryptingCodec(PayloadCodec):
-    """AES-256-GCM; the key's id is in the metadata, and both are authenticated."""
+class EncryptingCodec(PayloadCodec, WithSerializationContext):
+    """AES-256-GCM; the ids of key and workflow are in the metadata, and all are authenticated.
 
-    def __init__(self, ring: Ring) -> None:
+    Where the SDK says whose payload it reads, one of another workflow is refused. What was written
+    before payloads were bound, and what belongs to no workflow, names none.
+    """
+
+    def __init__(self, ring: Ring, workflow: str = "") -> None:
         self._ring = ring
+        self._workflow = workflow
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """Return the codec of one workflow's payloads."""
+        return type(self)(self._ring, _workflow_of(context))
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Return every payload, metadata included, encrypted under the current key."""
@@ -39,16 +59,24 @@ class EncryptingCodec(PayloadCodec):
 
     def _encrypt(self, payload: Payload) -> Payload:
         key_id = self._ring.current
+        metadata = {"encoding": ENCODING, "key-id": key_id.encode()}
+        if self._workflow:
+            metadata[WORKFLOW] = self._workflow.encode()
         nonce = os.urandom(NONCE_BYTES)
         cipher = AESGCM(self._ring.key(key_id))
-        data = nonce + cipher.encrypt(nonce, payload.SerializeToString(), _bound(key_id))
-        return Payload(metadata={"encoding": ENCODING, "key-id": key_id.encode()}, data=data)
+        bound = _bound(key_id, self._workflow)
+        data = nonce + cipher.encrypt(nonce, payload.SerializeToString(), bound)
+        return Payload(metadata=metadata, data=data)
 
     def _decrypt(self, payload: Payload) -> Payload:
         key_id = payload.metadata["key-id"].decode(errors="replace")
+        workflow = payload.metadata.get(WORKFLOW, b"").decode(errors="replace")
+        if workflow and self._workflow and workflow != self._workflow:
+            raise Refused(f"a payload of {workflow} was put in {self._workflow}")
         nonce, data = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
+        cipher = AESGCM(self._ring.key(key_id))
         try:
-            plain = AESGCM(self._ring.key(key_id)).decrypt(nonce, data, _bound(key_id))
+            plain = cipher.decrypt(nonce, data, _bound(key_id, workflow))
         except (InvalidTag, ValueError) as error:
             raise Refused(f"a payload under key {key_id!r} was changed or cut") from error
         return Payload.FromString(plain)
@@ -75,5 +103,12 @@ class WaryCodec(EncryptingCodec):
             return marked_foreign(payload, str(error))
 
 
-def _bound(key_id: str) -> bytes:
-    return ENCODING + b"\0" + key_id.encode()
+def _bound(key_id: str, workflow: str) -> bytes:
+    of_workflow = b"\0" + workflow.encode() if workflow else b""
+    return ENCODING + b"\0" + key_id.encode() + of_workflow
+
+
+def _workflow_of(context: SerializationContext) -> str:
+    if isinstance(context, WorkflowSerializationContext | ActivitySerializationContext):
+        return STARTED_AT.sub("", context.workflow_id or "")
+    return ""

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from api.second_factor import counts
-from cardflow.db.tables import AuditEntry, RecoveryCode, SecondFactor
+from cardflow.db.letters import letters
+from cardflow.db.tables import AuditEntry, Mail, RecoveryCode, SecondFactor
 from cardflow.decisions import utc_now
 from cardflow.key_ring import KeyRing
 from cardflow.model import Role, new_id
@@ -165,6 +166,24 @@ async def test_an_administrator_resets_what_somebody_lost(sign_in, anonymous, ap
     assert "second_factor_reset" in await kinds(app)
     missing = await ada.delete(f"/api/v1/people/{new_id()}/second-factor")
     assert missing.status_code == 404
+
+
+async def test_who_loses_their_codes_to_an_administrator_has_a_mail(sign_in, app):
+    holly, olga = await sign_in("holly"), await sign_in("olga")
+    await set_up(holly)
+    ada = await sign_in("ada", Role.ADMIN)
+
+    for one in (holly, olga):  # olga has none to lose
+        await ada.delete(f"/api/v1/people/{one.headers['X-Person']}/second-factor")
+
+    async with transaction(app.state.cardflow.sessions) as session:
+        mails = (await session.scalars(select(Mail))).all()
+        (letter,) = await letters(session, [mail.id for mail in mails])
+    assert (letter.kind, letter.address, letter.path) == (
+        "codes_reset",
+        "holly@example.org",
+        "/account",
+    )
 
 
 async def test_a_proof_for_an_act_of_weight_needs_the_code_too(sign_in, app):

@@ -18,9 +18,8 @@ KNOWN = {
     ("activities/mail/smtp.py", "SMTP"),  # over a socket of Outbound's
     ("api/health_looks.py", "open_connection"),  # the same
     ("api/provider.py", "AsyncClient"),  # over the transport of outbound_http
-    # clamd, which speaks no HTTP, at the one address of the settings file; looked at by startup.
-    ("cardflow/documents/scanner.py", "open_connection"),
-    ("cardflow/documents/scanner.py", "open_unix_connection"),
+    ("cardflow/documents/scanner.py", "open_connection"),  # the same
+    ("cardflow/documents/scanner.py", "open_unix_connection"),  # a path of the settings file
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
+from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 
 from cardflow.errors import Refused
@@ -87,6 +88,62 @@ async def test_the_key_id_is_bound_to_the_ciphertext() -> None:
 
     with pytest.raises(Refused, match="changed or cut"):
         await EncryptingCodec(ring).decode([payload])
+
+
+def of(workflow_id: str, ring: KeyRing) -> EncryptingCodec:
+    """Return the codec as the SDK uses it for a workflow."""
+    return EncryptingCodec(ring).with_context(WorkflowSerializationContext("cardflow", workflow_id))
+
+
+def at_the_card(workflow_id: str, ring: KeyRing) -> EncryptingCodec:
+    """Return the codec as the SDK uses it for an activity of a workflow."""
+    context = ActivitySerializationContext(
+        "cardflow", "1", "prepare", "agent-a", workflow_id, "CardUpdate", is_local=False
+    )
+    return EncryptingCodec(ring).with_context(context)
+
+
+async def test_a_payload_of_one_workflow_is_refused_in_another() -> None:
+    ring = KeyRing.generate()
+    payloads = await of("card-update/a", ring).encode([PLAIN])
+
+    assert await of("card-update/a", ring).decode(payloads) == [PLAIN]
+    assert await at_the_card("card-update/a", ring).decode(payloads) == [PLAIN]
+    for elsewhere in (of("card-update/b", ring), at_the_card("card-update/b", ring)):
+        with pytest.raises(Refused, match="of card-update/a was put in card-update/b"):
+            await elsewhere.decode(payloads)
+
+
+@pytest.mark.parametrize("claimed", [None, b"card-update/b"])
+async def test_the_workflow_is_bound_to_the_ciphertext(claimed: bytes | None) -> None:
+    ring = KeyRing.generate()
+    (payload,) = await of("card-update/a", ring).encode([PLAIN])
+    del payload.metadata["workflow"]
+    if claimed:
+        payload.metadata["workflow"] = claimed
+
+    with pytest.raises(Refused, match="changed or cut"):
+        await of("card-update/b", ring).decode([payload])
+
+
+async def test_what_was_written_before_payloads_were_bound_is_still_read() -> None:
+    ring = KeyRing.generate()
+
+    assert await of("card-update/a", ring).decode([await encrypted(ring)]) == [PLAIN]
+
+
+async def test_without_a_workflow_to_compare_a_payload_is_read_all_the_same() -> None:
+    ring = KeyRing.generate()
+    payloads = await of("card-update/a", ring).encode([PLAIN])
+
+    assert await EncryptingCodec(ring).decode(payloads) == [PLAIN]
+
+
+async def test_one_run_of_a_schedule_reads_the_result_of_the_last() -> None:
+    ring = KeyRing.generate()
+    payloads = await of("cardflow/digests-2026-03-01T08:00:00Z", ring).encode([PLAIN])
+
+    assert await of("cardflow/digests-2026-03-02T08:00:00Z", ring).decode(payloads) == [PLAIN]
 
 
 async def test_a_payload_without_a_key_id_is_refused() -> None:

@@ -10,6 +10,7 @@ import pytest
 from cardflow.documents.s3 import S3Store
 from cardflow.documents.store import Damaged
 from cardflow.errors import Refused, Unavailable
+from cardflow.outbound import Outbound
 from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.stores import store_of
@@ -18,6 +19,7 @@ from tests.ports import free_ports
 
 pytestmark = pytest.mark.s3
 LIMIT = 1024 * 1024
+BESIDE = Outbound(loopback=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def objects(server):
 
 @pytest.fixture
 def store(bucket, tmp_path):
-    return S3Store(bucket, tmp_path / "arriving")
+    return S3Store(bucket, tmp_path / "arriving", BESIDE)
 
 
 def key(sha256):
@@ -115,7 +117,7 @@ async def test_a_missing_document_is_refused_by_name(store):
 
 
 async def test_many_at_once_put_the_same_bytes(bucket, tmp_path):
-    stores = [S3Store(bucket, tmp_path / "arriving") for _ in range(10)]
+    stores = [S3Store(bucket, tmp_path / "arriving", BESIDE) for _ in range(10)]
     data = os.urandom(100_000)
 
     stored = await asyncio.gather(*(each.put(data, limit=LIMIT) for each in stores))
@@ -131,7 +133,7 @@ async def test_it_says_whether_it_can_be_written(store):
 
 @pytest.mark.parametrize("change", [{"secret_key": "wrong"}, {"access_key": "nobody"}])
 async def test_a_server_that_refuses_is_named_and_may_be_asked_again(bucket, tmp_path, change):
-    store = S3Store(replace(bucket, **change), tmp_path / "arriving")
+    store = S3Store(replace(bucket, **change), tmp_path / "arriving", BESIDE)
     for ask in (store.put(b"x", limit=LIMIT), store.get("0" * 64), store.free_bytes()):
         with pytest.raises(Unavailable, match="refuses") as caught:
             await ask
@@ -139,7 +141,7 @@ async def test_a_server_that_refuses_is_named_and_may_be_asked_again(bucket, tmp
 
 
 async def test_without_its_bucket_nothing_is_taken(bucket, tmp_path):
-    store = S3Store(replace(bucket, name="no-such-bucket"), tmp_path / "arriving")
+    store = S3Store(replace(bucket, name="no-such-bucket"), tmp_path / "arriving", BESIDE)
     for ask in (store.put(b"x", limit=LIMIT), store.free_bytes()):
         with pytest.raises(Unavailable, match="no-such-bucket refuses"):
             await ask
@@ -147,7 +149,23 @@ async def test_without_its_bucket_nothing_is_taken(bucket, tmp_path):
 
 async def test_a_server_that_is_away_may_be_asked_again(bucket, tmp_path):
     (port,) = free_ports(1)
-    store = S3Store(replace(bucket, url=f"http://127.0.0.1:{port}"), tmp_path / "arriving")
+    store = S3Store(replace(bucket, url=f"http://127.0.0.1:{port}"), tmp_path / "arriving", BESIDE)
     with pytest.raises(Unavailable, match="does not answer"):
         await store.put(b"x", limit=LIMIT)
     assert list((tmp_path / "arriving").iterdir()) == []
+
+
+async def test_a_name_that_leads_to_this_machine_is_not_connected_to(bucket, tmp_path):
+    """The name is harmless; what it leads to at the moment of connecting is not."""
+
+    async def rebound(_host, _port):
+        return ["127.0.0.1"]
+
+    port = int(bucket.url.rpartition(":")[2])
+    named = replace(bucket, url=f"http://s3.example:{port}")
+    allowed = Outbound(frozenset({("s3.example", port)}), resolve=rebound)
+    await S3Store(named, tmp_path / "there", allowed).put(b"signed", limit=LIMIT)
+
+    store = S3Store(named, tmp_path / "arriving", Outbound(resolve=rebound))
+    with pytest.raises(Unavailable, match="it is this machine itself"):
+        await store.put(b"signed", limit=LIMIT)

@@ -4,14 +4,15 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from cardflow.documents.intake import inspect_upload
-from cardflow.documents.scanner import is_answering, refuse_infected
+from cardflow.documents.scanner import Scanner, is_answering, refuse_infected
 from cardflow.errors import Refused, Unavailable
+from cardflow.outbound import Outbound
 from tests.documents.build import AWAITED, KEY, changed, form
 from tests.documents.test_intake import LIMITS
 from tests.ports import free_ports
@@ -22,12 +23,17 @@ HARMFUL = b"CARDFLOW-TESTS-OWN-" + b"SIGNATURE"
 MOST = 1024 * 1024
 
 
+def at(address: str) -> Scanner:
+    """Return the scanner there, where this machine's own services may be asked."""
+    return Scanner(address, Outbound(loopback=True))
+
+
 @dataclass(frozen=True)
 class Clamd:
     """A real scanner, on a socket and on a port."""
 
-    socket: str
-    port: str
+    socket: Scanner
+    port: Scanner
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +41,11 @@ async def clamd(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clamd
     """Yield Debian's clamd with one signature."""
     directory = tmp_path_factory.mktemp("clamd")
     (port,) = free_ports(1)
-    running = Clamd(str(directory / "socket"), f"127.0.0.1:{port}")
+    running = Clamd(at(str(directory / "socket")), at(f"127.0.0.1:{port}"))
     (directory / "own.ndb").write_text(f"Cardflow.Test:0:*:{HARMFUL.hex()}\n")
     settings = {
         "DatabaseDirectory": directory,
-        "LocalSocket": running.socket,
+        "LocalSocket": running.socket.address,
         "TCPAddr": "127.0.0.1",
         "TCPSocket": port,
         "StreamMaxLength": MOST,
@@ -63,7 +69,7 @@ def _program() -> str:
 
 
 async def _is_there(clamd: Clamd) -> bool:
-    return Path(clamd.socket).exists() and await is_answering(clamd.socket)
+    return Path(clamd.socket.address).exists() and await is_answering(clamd.socket)
 
 
 @pytest.mark.openssl
@@ -96,13 +102,13 @@ async def test_without_an_answer_nothing_is_taken(tmp_path: Path) -> None:
     for address in (f"127.0.0.1:{nobody}", str(tmp_path / "socket")):
         with pytest.raises(Unavailable, match="does not answer"):
             await inspect_upload(
-                form(), expected=AWAITED, qr_keys=[KEY], limits=LIMITS, scanner=address
+                form(), expected=AWAITED, qr_keys=[KEY], limits=LIMITS, scanner=at(address)
             )
 
 
 @asynccontextmanager
 async def answering(*words: bytes):
-    """Yield the address of a server that says these words and hangs up, or never says anything."""
+    """Yield a scanner that says these words and hangs up, or never says anything."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for word in words:
@@ -113,7 +119,7 @@ async def answering(*words: bytes):
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield at(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
@@ -121,12 +127,31 @@ async def answering(*words: bytes):
     [b"", b"\0", b"stream: OK", b"HTTP/1.1 200 OK\r\n\r\n\0", b"x" * 100_000, b"stream: ERROR\0"],
 )
 async def test_another_answer_than_a_scanners_is_none(words: bytes) -> None:
-    async with answering(words) as address:
+    async with answering(words) as scanner:
         with pytest.raises(Unavailable, match="so nothing is taken"):
-            await refuse_infected(form(), address)
+            await refuse_infected(form(), scanner)
 
 
 async def test_a_scanner_that_never_answers_holds_nobody_up_for_ever() -> None:
-    async with answering() as address:
+    async with answering() as scanner:
         with pytest.raises(Unavailable, match="does not answer"):
-            await refuse_infected(form(), address, seconds=0.2)
+            await refuse_infected(form(), scanner, seconds=0.2)
+
+
+@pytest.mark.openssl
+async def test_a_scanner_whose_name_leads_to_this_machine_is_not_asked(
+    clamd: Clamd, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The name is harmless; what it leads to at the moment of connecting is not."""
+
+    async def rebound(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    port = int(clamd.port.address.rpartition(":")[2])
+    allowed = frozenset({("scan.example", port)})
+    named = Scanner(f"scan.example:{port}", Outbound(allowed, resolve=rebound))
+    await refuse_infected(form(), named)  # so it is there to be asked
+
+    with pytest.raises(Unavailable, match="does not answer"):
+        await refuse_infected(form(), replace(named, reach=Outbound(resolve=rebound)))
+    assert f"scan.example:{port} is not connected to: it is this machine itself" in caplog.text

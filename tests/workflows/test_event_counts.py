@@ -7,6 +7,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 
 from cardflow.model import DocumentKind, LaneStage, Mode, Stage, Verdict
+from cardflow.temporal.codec import ENCODING, WORKFLOW
+from cardflow.temporal.payloads import payloads_in
 from tests.build import a_policy, an_entry, continuing
 from tests.workflows.conftest import World
 
@@ -50,3 +52,17 @@ async def test_an_update_costs_no_more_than_is_documented(world: World, mode: Mo
 
     assert len(steps) <= DOCUMENTED[mode][0]
     assert kilobytes <= DOCUMENTED[mode][1]
+
+
+async def test_what_an_update_stores_can_be_read_in_no_other_workflow(world: World) -> None:
+    await run_through(world, Mode.NONE)
+    events = (await world.handle.fetch_history()).events
+    sealed = [
+        payload
+        for event in events
+        for payload in payloads_in(event)
+        if payload.metadata.get("encoding") == ENCODING
+    ]
+    mine, late = world.handle.id, f"afterwork/{world.update.update_id}"
+
+    assert {payload.metadata[WORKFLOW].decode() for payload in sealed} == {mine, late}

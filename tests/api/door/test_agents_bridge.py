@@ -17,7 +17,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from cardflow.jobs import CardJob, InspectJob, JobKind, JobResult, Outcome
-from cardflow.model import new_id
+from cardflow.model import Role, new_id
+from tests.api.door.test_agents_requests import disable
 from tests.api.workstation import Workstation
 from tests.waiting import until
 
@@ -259,6 +260,18 @@ async def test_a_revoked_agent_loses_its_long_poll(holder, enrol, waiting):
     assert answer.status_code == 403
     assert time.perf_counter() - started < NO_TIME_OUT
     assert (await workstation.poll()).status_code == 403
+
+
+async def test_the_agent_of_a_disabled_person_loses_its_long_poll(holder, let_in, enrol, waiting):
+    workstation, admin = await enrol(holder), await let_in("ada", Role.ADMIN)
+    polling = await waiting(workstation)
+    started = time.perf_counter()
+
+    await disable(admin, holder)
+
+    answer = await polling
+    assert answer.json()["type"] == "urn:cardflow:problem:agent-person-disabled"
+    assert time.perf_counter() - started < NO_TIME_OUT
 
 
 async def test_the_result_of_a_revoked_agent_is_refused(holder, enrol, ask):

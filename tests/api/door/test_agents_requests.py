@@ -300,6 +300,30 @@ async def test_a_revoked_agent_is_refused_at_every_address_of_the_door(holder, e
         assert answer.json()["type"] == "urn:cardflow:problem:agent-revoked", (method, path)
 
 
+async def disable(admin, person, *, active=False):
+    """Have an administrator disable the person, or let them in again."""
+    path = f"/api/v1/people/{person.headers['X-Person']}"
+    answer = await admin.patch(path, json={"active": active})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_the_agent_of_a_disabled_person_is_refused_until_they_are_let_in(
+    holder, let_in, enrol
+):
+    workstation, admin = await enrol(holder), await let_in("ada", Role.ADMIN)
+    await disable(admin, holder)
+    for method, path in routes_of_agents():
+        asked = f"{path}?task=x" if (method, path) == ("GET", "/agent/v1/form") else path
+
+        answer = await workstation.send(method, asked, {} if method != "GET" else None)
+
+        assert answer.status_code == 403, (method, path, answer.text)
+        assert answer.json()["type"] == "urn:cardflow:problem:agent-person-disabled"
+        assert "the person of this workstation is disabled" in answer.json()["detail"]
+    await disable(admin, holder, active=True)
+    assert (await workstation.report()).status_code == 204
+
+
 async def test_a_serial_alone_makes_no_card_anybodys(app, holder, enrol):
     """CVE-2025-30042: only a number was checked, which whoever reads the card can say."""
     card_id = await a_card(app, "0123-9", None)
