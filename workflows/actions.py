@@ -40,7 +40,8 @@ def take(desk: Case, action: Action, token: str) -> str:
         case Act.REPORT_LOST:
             return _report_lost(desk, action, token)
         case Act.RETRY:
-            desk.state = lifecycle.retried(desk.state)
+            anew = workflow.patched("a-retry-asks-the-ca-anew")
+            desk.state = lifecycle.retried(desk.state, anew=anew)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
             return "another try was ordered"
     raise AssertionError(action.act)
