@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import (
@@ -28,7 +29,7 @@ from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
 from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
-from cardflow.model import Action, Reply
+from cardflow.model import Act, Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 from workflows.card_update import ACT, CardUpdate, workflow_id
@@ -40,6 +41,12 @@ NO_ANSWER = (
     f"{HEADER} again to learn what came of it"
 )
 FOREIGN = "the action is for another update"
+ACTIONS = Counter(
+    "cardflow_actions", "What updates answered to people's actions.", ["act", "answer"]
+)
+for _act in Act:
+    for _answer in ("accepted", "refused"):
+        ACTIONS.labels(_act, _answer)
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelt
     if answer is None:
         answer = await _send(state, card_id, kept.entry, patience)
         await keep_answer(state, answer)
+        ACTIONS.labels(peek(entry.token).act, "accepted" if answer.accepted else "refused").inc()
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
     return Taken(peek(kept.entry.token), from_json(Reply, json.loads(answer.answer)))

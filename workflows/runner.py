@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from temporalio.api.enums.v1 import CommandType
 from temporalio.converter import StorageDriverStoreContext
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -9,25 +10,32 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 # Deterministic modules that would be loaded anew for every workflow, and cryptography, which
 # imports parts of itself at first use.
 PASSED_THROUGH = ("cardflow", "activities", "cryptography")
+OF_ACTIVITIES = (CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,)
 NOWHERE = StorageDriverStoreContext(target=None)
 
 
 class OneContext(WorkflowInstance):
-    """A workflow whose payloads are converted alike, whichever command they belong to.
+    """A workflow whose payloads are bound to it alike, whichever activity they are for.
 
-    The sandbox would be entered four times for each payload to learn a context that no converter
-    of ours looks at: a tenth of the worker's processor time.
+    The sandbox would be entered four times for each payload to learn the activity, at which no
+    converter of ours looks: a tenth of the worker's processor time.
     """
 
     def __init__(self, inner: WorkflowInstance) -> None:
         self._inner = inner
+        self._own: Any = None
 
     def activate(self, act: Any) -> Any:
         """Take what has happened; return what is to be done."""
         return self._inner.activate(act)
 
-    def get_serialization_context(self, command_info: Any) -> None:
-        """Our codec and our converters know no context."""
+    def get_serialization_context(self, command_info: Any) -> Any:
+        """Return whose payload it is: this workflow's, but for what goes to another one."""
+        if command_info is not None and command_info.command_type not in OF_ACTIVITIES:
+            return self._inner.get_serialization_context(command_info)
+        if self._own is None:
+            self._own = self._inner.get_serialization_context(None)
+        return self._own
 
     def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
         """Our payloads are stored in the history itself."""
@@ -43,7 +51,7 @@ class OneContext(WorkflowInstance):
 
 
 class OneContextRunner(SandboxedWorkflowRunner):
-    """Temporal's sandbox, for payloads without a context."""
+    """Temporal's sandbox, for payloads of one context."""
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """Return one workflow in its sandbox."""
