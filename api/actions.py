@@ -29,6 +29,7 @@ from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
 from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import Act, Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
@@ -86,7 +87,8 @@ async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelt
     if answer is None:
         answer = await _send(state, card_id, kept.entry, patience)
         await keep_answer(state, answer)
-        ACTIONS.labels(peek(entry.token).act, "accepted" if answer.accepted else "refused").inc()
+        verdict = "accepted" if answer.accepted else "refused"
+        ACTIONS.labels(peek(kept.entry.token).act, verdict).inc()
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
     return Taken(peek(kept.entry.token), from_json(Reply, json.loads(answer.answer)))
@@ -108,15 +110,19 @@ class _Kept:
 async def _journal(state: State, action: Action, token: str, *, only_open: bool) -> _Kept:
     # In one transaction: at a busy database each one more is what a person waits for.
     try:
-        async with transaction(state.sessions) as session:
-            if entry := await journalled(session, action.id):
-                return _Kept(entry, await answer_to(session, action.id))
-            if only_open:
-                await _check_open(session, action)
-            entry = JournalEntry(
-                action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
-            )
-            session.add(entry)
+        with effect("api.journal"):
+            async with transaction(state.sessions) as session:
+                if entry := await journalled(session, action.id):
+                    return _Kept(entry, await answer_to(session, action.id))
+                if only_open:
+                    await _check_open(session, action)
+                entry = JournalEntry(
+                    action_id=action.id,
+                    update_id=action.update_id,
+                    token=token,
+                    recorded_at=utc_now(),
+                )
+                session.add(entry)
     except IntegrityError:
         # A repeat of the same request won the race.
         return await _journal(state, action, token, only_open=only_open)
@@ -133,9 +139,10 @@ async def _check_open(session: AsyncSession, action: Action) -> None:
 async def keep_answer(state: State, answer: JournalAnswer) -> None:
     """Leave the answer beside the action, unless one stands there."""
     try:
-        async with transaction(state.sessions) as session:
-            if await answer_to(session, answer.action_id) is None:
-                session.add(answer)
+        with effect("api.keep_answer"):
+            async with transaction(state.sessions) as session:
+                if await answer_to(session, answer.action_id) is None:
+                    session.add(answer)
     except IntegrityError:
         return  # the same answer to the same action, from a repeat that ran beside us
 
@@ -174,9 +181,10 @@ async def _send(
 
 async def _execute(client: Client, card_id: str, entry: JournalEntry, patience: timedelta) -> Reply:
     handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
-    reply: Reply = await handle.execute_update(
-        ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
-    )
+    with effect("api.act"):
+        reply: Reply = await handle.execute_update(
+            ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
+        )
     return reply
 
 

@@ -14,7 +14,6 @@ from cardflow.key_ring import KeyRing
 from cardflow.temporal.client import data_converter
 from cardflow.temporal.codec import EncryptingCodec
 
-
 WORKFLOW = WorkflowSerializationContext(namespace="cardflow", workflow_id="card-update/1")
 ACTIVITY = ActivitySerializationContext(
     namespace="cardflow",
