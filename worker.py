@@ -29,6 +29,7 @@ from cardflow.logs import write_json_logs
 from cardflow.profiles import load_profiles
 from cardflow.settings import Settings, load_settings
 from cardflow.sql import create_engine, sessions_of
+from cardflow.temporal import limits
 from cardflow.temporal.client import connect
 from cardflow.temporal.ending import run_and_exit
 from cardflow.temporal.schedules import Round, keep
@@ -87,6 +88,7 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         graceful_shutdown_timeout=LET_FINISH,
+        sticky_queue_schedule_to_start_timeout=limits.STICKY,
     )
 
 

@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from cardflow.failpoints import effect
+
 
 class Journal:
     """An append-only file of the agent's own account; each line is on disk before it counts."""
@@ -27,9 +29,10 @@ class Journal:
         line = json.dumps(entry, separators=(",", ":")).encode()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            # The line break comes first: it ends whatever a crash left of the line before.
-            os.write(descriptor, b"\n" + line + b"\n")
-            os.fsync(descriptor)
+            with effect("helper.journal"):
+                # The line break comes first: it ends whatever a crash left of the line before.
+                os.write(descriptor, b"\n" + line + b"\n")
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

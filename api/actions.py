@@ -27,6 +27,7 @@ from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
 from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
@@ -108,8 +109,9 @@ async def _journal(state: State, action: Action, token: str) -> JournalEntry:
         action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
     )
     try:
-        async with transaction(state.sessions) as session:
-            session.add(entry)
+        with effect("api.journal"):
+            async with transaction(state.sessions) as session:
+                session.add(entry)
     except IntegrityError:
         # A repeat of the same request won the race.
         return await _journal(state, action, token)
@@ -119,9 +121,10 @@ async def _journal(state: State, action: Action, token: str) -> JournalEntry:
 async def keep_answer(state: State, answer: JournalAnswer) -> None:
     """Leave the answer beside the action, unless one stands there."""
     try:
-        async with transaction(state.sessions) as session:
-            if await answer_to(session, answer.action_id) is None:
-                session.add(answer)
+        with effect("api.keep_answer"):
+            async with transaction(state.sessions) as session:
+                if await answer_to(session, answer.action_id) is None:
+                    session.add(answer)
     except IntegrityError:
         return  # the same answer to the same action, from a repeat that ran beside us
 
@@ -165,9 +168,10 @@ async def _send(
 
 async def _execute(client: Client, card_id: str, entry: JournalEntry, patience: timedelta) -> Reply:
     handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
-    reply: Reply = await handle.execute_update(
-        ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
-    )
+    with effect("api.act"):
+        reply: Reply = await handle.execute_update(
+            ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
+        )
     return reply
 
 

@@ -30,6 +30,7 @@ from cardflow.decisions import utc_now
 from cardflow.device_keys import DUE
 from cardflow.enrolment import EnrolmentAnswer, EnrolmentRequest
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import JobResult, TokenReport
 from cardflow.sql import transaction
 from cardflow.wire import from_json
@@ -146,13 +147,14 @@ async def enrol_agent(request: Request, state: Everything) -> EnrolmentAnswer:
 )
 async def report_presence(request: Request, response: Response, state: Everything) -> None:
     """Tell what is in the readers, on each change and at least every 15 seconds."""
-    async with admitted(request, state) as call:
-        tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
-        if len({token.token_serial for token in tokens}) < len(tokens):
-            raise Problem(422, "two tokens report the same serial number")
-        await replace_presence(call.session, call.agent, tokens, now=utc_now())
-        if is_key_due(state.settings, call.agent, utc_now()):
-            response.headers[DUE] = "due"
+    with effect("api.presence"):
+        async with admitted(request, state) as call:
+            tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
+            if len({token.token_serial for token in tokens}) < len(tokens):
+                raise Problem(422, "two tokens report the same serial number")
+            await replace_presence(call.session, call.agent, tokens, now=utc_now())
+            if is_key_due(state.settings, call.agent, utc_now()):
+                response.headers[DUE] = "due"
 
 
 @router.get(
@@ -229,7 +231,8 @@ async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut
         raise _revoked()
     # The prompt names the holder; workflows know nobody's name, so it is put in here.
     asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
-    job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
+    with effect("api.hand_out"):
+        job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
     handed = Handed(task.token.hex(), task.job.card.update_id, task.job.card.visit_id)
     return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))
 

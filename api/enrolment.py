@@ -29,6 +29,7 @@ from cardflow.enrolment import (
     request_proof,
 )
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import new_id
 from cardflow.sql import transaction
 from workflows.afterwork import Delivery, mails
@@ -130,12 +131,13 @@ async def _deliver(state: State, agent_id: str, ids: list[str]) -> None:
     """Have the mails on their way now; what fails here goes with the next round of digests."""
     try:
         client = await state.temporal.client()
-        await client.start_workflow(
-            Delivery.run,
-            mails(*ids),
-            id=f"mail/agent/{agent_id}",
-            task_queue=state.settings.temporal_task_queue,
-        )
+        with effect("api.mail_agent"):
+            await client.start_workflow(
+                Delivery.run,
+                mails(*ids),
+                id=f"mail/agent/{agent_id}",
+                task_queue=state.settings.temporal_task_queue,
+            )
     except (RPCError, Unavailable, WorkflowAlreadyStartedError) as error:
         log.warning("mails about agent %s go later: %s", agent_id, error)
 

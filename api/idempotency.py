@@ -18,6 +18,7 @@ from api.state import State
 from cardflow.db.reencryption import bound_of
 from cardflow.db.tables import IdempotentAnswer
 from cardflow.decisions import utc_now
+from cardflow.failpoints import effect
 from cardflow.model import new_id
 from cardflow.sealed import seal, unseal
 
@@ -78,7 +79,8 @@ class Attempt:
             response = await take(request)
             session.add(self._row(digest, response))
             try:
-                await session.commit()
+                with effect("api.idempotent"):
+                    await session.commit()
             except IntegrityError:
                 # The same request won the race in another task: its answer stands, ours is undone.
                 await session.rollback()

@@ -11,13 +11,14 @@ with workflow.unsafe.imports_passed_through():
     from activities.orders import AnswerKind, CAAnswer, PollOrder, SubmitOrder
     from cardflow import lifecycle
     from cardflow.model import EventKind, Lane, LaneStage, MailKind, Mode, UpdateInput
+    from cardflow.temporal import limits
     from workflows.case import Case
 
 POLL_BY_DEFAULT = timedelta(minutes=1)
 POLL_AT_LEAST = timedelta(seconds=1)
 POLL_AT_MOST = timedelta(hours=1)
 BUDGET = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(seconds=30),
+    start_to_close_timeout=limits.WORK,
     schedule_to_close_timeout=timedelta(hours=1),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)

@@ -129,7 +129,7 @@ class CardUpdate:
         opened = await workflow.execute_activity_method(
             RecordActivities.open_update,
             OpenOrder(self._update),
-            start_to_close_timeout=timedelta(seconds=30),
+            start_to_close_timeout=limits.WORK,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
         )
         if opened.objections:

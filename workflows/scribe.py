@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.records import RecordActivities
     from cardflow.lifecycle import label, slim
     from cardflow.model import UpdateView
+    from cardflow.temporal import limits
     from cardflow.temporal import search_attributes as search
     from workflows.afterwork import Delivery
     from workflows.case import Case
@@ -52,7 +53,7 @@ class Scribe:
                 published = await workflow.execute_activity_method(
                     RecordActivities.publish,
                     Publication(view, events),
-                    start_to_close_timeout=timedelta(seconds=30),
+                    start_to_close_timeout=limits.WORK,
                     retry_policy=FOREVER,
                     summary=", ".join(event.kind for event in events),
                 )

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         ObjectRef,
         Visit,
     )
+    from cardflow.temporal import limits
     from workflows.case import Case
 
 NO_ANSWER = "the agent did not finish in time; connect the card and continue"
@@ -259,7 +260,7 @@ class AtTheCard:
             result_type=JobResult,
             task_queue=f"agent-{self._visit.agent_id}",
             schedule_to_close_timeout=timedelta(seconds=seconds),
-            heartbeat_timeout=timedelta(seconds=20),
+            heartbeat_timeout=limits.SILENCE,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5)),
             summary=f"{job.card.kind} on card {job.card.card_id}",
         )

@@ -17,6 +17,7 @@ from pkcs11.util.x509 import decode_x509_certificate
 from agent.drivers.failures import CardFailure, named
 from agent.drivers.keys import CardKey, Item, PublicKey, card_key, proves, public_key_of
 from agent.drivers.objects import certificates_under, under
+from cardflow.failpoints import effect
 from cardflow.jobs import Outcome
 from cardflow.model import KeyType, ObjectRef
 from cardflow.x509 import key_type_of, sha256_of, spki_sha256
@@ -124,7 +125,7 @@ class FreeForm:
             "public_template": _PUBLIC,
             "private_template": _PRIVATE,
         }
-        with named():
+        with named(), effect("helper.generate"):
             if key_type in _RSA_BITS:
                 self._session.generate_keypair(TokenKeyType.RSA, _RSA_BITS[key_type], **parts)
                 return
@@ -197,12 +198,12 @@ class FreeForm:
             Attribute.ID: cka_id,
             Attribute.LABEL: label,
         }
-        with named():
+        with named(), effect("helper.create_certificate"):
             self._session.create_object(template)
 
     def _destroy(self, items: list[Item]) -> None:
         for item in items:
-            with named():
+            with named(), effect("helper.destroy"):
                 item.destroy()
 
 
