@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from cardflow.jobs import IssuedForm, in_pieces, whole
+from tests.agent.desk import ref_of
 from tests.chaos.instruments import judging
 from tests.chaos.instruments.cards import Card, Errand, compiled_shim, furnished
 from tests.chaos.instruments.zygote import Zygote
+from tests.documents.build import form
 
 pytestmark = pytest.mark.softhsm
 
@@ -57,6 +60,13 @@ REACHED = {
     },
     "end": {"C_Logout": ONCE, "C_CloseSession": ONCE},
 }
+# What the process that watches a reader reaches, without a PIN; and a signature over a form.
+LOOKING = (
+    *("C_Initialize", "C_GetInfo", "C_GetSlotList", "C_GetSlotInfo", "C_GetTokenInfo"),
+    *("C_GetMechanismInfo", "C_OpenSession", "C_FindObjectsInit", "C_FindObjects"),
+    *("C_FindObjectsFinal", "C_GetAttributeValue", "C_CloseSession", "C_Finalize"),
+)
+SIGNING = ("C_Login", *SEARCHING, "C_SignInit", "C_Sign", "C_CloseSession")
 EFFECTS = ("before", "after", "die", "died")
 ERRORS = {  # PKCS#11 v2.40, 11.1
     "CKR_DEVICE_REMOVED": 0x32,
@@ -140,6 +150,16 @@ def position(undisturbed: Errand, case: Case) -> int:
     raise AssertionError(f"there is no such job: {case.job}")
 
 
+def taking_turns(job: str, functions: tuple[str, ...]) -> list[Case]:
+    """Return each effect at the first call of each function; the errors take turns."""
+    names = list(ERRORS)
+    return [
+        Case(job, name, "first", e, names[n % len(names)] if e in ("before", "after") else "")
+        for n, name in enumerate(functions)
+        for e in EFFECTS
+    ]
+
+
 @pytest.fixture(scope="module")
 def furnished_card(tmp_path_factory):
     """A card with everything on it, and the process that helpers are forked from."""
@@ -180,6 +200,38 @@ def test_a_fault_at_a_call_costs_a_repeat_and_nothing_else(card: Card, undisturb
 @pytest.mark.parametrize("case", thinned(within_the_call(), every=4))
 def test_a_fault_within_a_call_leaves_a_torn_file_at_most(card: Card, undisturbed, case):
     disturbed(card, case, position(undisturbed, case), torn=2)
+
+
+@pytest.mark.parametrize("case", thinned(taking_turns("look", LOOKING), every=11))
+def test_a_fault_while_a_reader_is_watched_changes_nothing(card: Card, case):
+    before, seen = card.files(), card.look_by_agent()
+    card.order(case.function, 1, case.effect, case.number)
+    card.look_by_agent()
+
+    assert card.has_fired(), "the fault was never reached"
+    assert (card.files(), card.look_by_agent()) == (before, seen)
+
+
+@pytest.mark.parametrize("case", thinned(taking_turns("sign", SIGNING), every=11))
+def test_a_fault_while_a_form_is_signed_costs_a_repeat(card: Card, case):
+    before = card.files()
+    card.order(case.function, 1, case.effect, case.number)
+    signed(card)
+
+    assert card.has_fired(), "the fault was never reached"
+    assert card.files() == before
+    assert whole(signed(card)).startswith(form())
+    assert card.calls().count("C_Login") <= card.desk.person.was_asked() == 2
+
+
+def signed(card: Card) -> tuple[str, ...]:
+    """Return what came of one click to sign, in pieces."""
+    (old,) = card.old
+    sitting = card.sitting()
+    job = card.desk.sign_job(form(), ref_of(old.cka_id, old.certificate_pem))
+    sitting.run(job, IssuedForm(content=in_pieces(form())))
+    sitting.end()
+    return sitting.signed
 
 
 def disturbed(card: Card, case: Case, n: int, *, torn: int = 0) -> Errand:

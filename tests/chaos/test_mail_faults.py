@@ -25,9 +25,9 @@ from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story
 
 COMPOSER = Composer(Address("Cardflow", "cardflow", "example.org"), "Example", "http://localhost")
-PATIENCE, IMPATIENCE = 60, 0.7  # seconds; a relay that never answers is left after the second
+PATIENCE, IMPATIENCE = 60, 2  # seconds; a relay that never answers is left after the second
 BY_MAIL = ("MAIL", "RCPT", "DATA", "content")
-LASTING = ("hang", "endless")
+LASTING = ("hang", "endless", "twice")  # of these the last leaves both waiting for each other
 KEPT = ("taken", "lost", "hang", "endless", "garbage")  # at the content: had, and not told so
 
 CASES = [

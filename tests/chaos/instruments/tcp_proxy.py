@@ -22,7 +22,8 @@ class Fault:
     black hole nothing passes any more, in both directions, for ``seconds``; then a reset
     reset      both sides get an RST instead of the bytes
     truncate   half of the bytes pass, then the connection ends as if the sender had closed it
-    duplicate  the bytes pass twice
+    duplicate  the bytes pass twice; ``seconds`` later both sides get an RST, as TLS would have it:
+               HTTP/2 in clear does not notice, and its header tables stay wrong (RFC 7541 2.2)
     """
 
     kind: str
@@ -43,14 +44,14 @@ class Proxy:
     target: tuple[str, int]
     port: int = 0
     happened: int = 0  # faults so far
-    _fault: Fault | None = None
+    fault: Fault | None = None  # that is still to happen
     _passed: dict[str, int] = field(default_factory=dict)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _talks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def order(self, fault: Fault) -> None:
         """The fault is to happen once."""
-        self._fault, self._passed = fault, {UP: 0, DOWN: 0}
+        self.fault, self._passed = fault, {UP: 0, DOWN: 0}
 
     def cut(self) -> None:
         """Reset every connection there is."""
@@ -93,13 +94,13 @@ class Proxy:
                 writer.write_eof()
 
     def _due(self, way: str, length: int) -> Fault | None:
-        fault = self._fault
+        fault = self.fault
         if fault is None or fault.way != way:
             return None
         self._passed[way] += length
         if self._passed[way] <= fault.after_bytes:
             return None
-        self._fault = None
+        self.fault = None
         self.happened += 1
         return fault
 
@@ -118,6 +119,7 @@ class Proxy:
                 return True
             case "duplicate":
                 writer.write(chunk + chunk)
+                asyncio.get_running_loop().call_later(fault.seconds, _reset_both, pair)
                 return True
             case "truncate":
                 writer.write(chunk[: len(chunk) // 2])
@@ -128,12 +130,15 @@ class Proxy:
                 for one in pair:
                     one.transport.pause_reading()  # type: ignore[attr-defined]
                 await asyncio.sleep(fault.seconds)
-                for one in pair:
-                    _reset(one)
+                _reset_both(pair)
             case "reset":
-                for one in pair:
-                    _reset(one)
+                _reset_both(pair)
         return False
+
+
+def _reset_both(pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter]) -> None:
+    for one in pair:
+        _reset(one)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -145,8 +150,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def between(target: tuple[str, int]) -> AsyncIterator[Proxy]:
-    """Yield a proxy before ``target``, on a free port of loopback."""
+async def before(target: tuple[str, int], port: int = 0) -> AsyncIterator[Proxy]:
+    """Yield a proxy before ``target``, on loopback; without a port, on a free one."""
     proxy = Proxy(target)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,7 +163,7 @@ async def between(target: tuple[str, int]) -> AsyncIterator[Proxy]:
         finally:
             proxy._talks.discard(task)
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, "127.0.0.1", port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
