@@ -153,7 +153,11 @@ class CardWork:
         if not csr.is_signature_valid:
             raise CardFailure(Outcome.CARD_FAILED, "the card signed the request wrongly")
         csr_pem = csr.public_bytes(Encoding.PEM).decode()
-        self._journal.keep_csr(order.cka_id, spki, csr_pem)
+        try:
+            self._journal.keep_csr(order.cka_id, spki, csr_pem)
+        except OSError as error:
+            reason = f"the agent's journal cannot be written: {error.strerror}"
+            raise CardFailure(Outcome.CARD_FAILED, reason) from None
         return csr_pem
 
     def _write(self, order: CertificateOrder, nonce: str) -> None:

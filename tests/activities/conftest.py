@@ -53,11 +53,11 @@ class Catcher:
 
 
 @asynccontextmanager
-async def running(catcher: Catcher, **options) -> AsyncIterator[Catcher]:
-    """Yield the relay, listening on a free port of loopback."""
+async def running(catcher: Catcher, port: int = 0, **options) -> AsyncIterator[Catcher]:
+    """Yield the relay, listening on loopback; without a port, on a free one."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: SMTP(catcher, loop=loop, **{"enable_SMTPUTF8": True, **options}), "127.0.0.1", 0
+        lambda: SMTP(catcher, loop=loop, **{"enable_SMTPUTF8": True, **options}), "127.0.0.1", port
     )
     catcher.port = server.sockets[0].getsockname()[1]
     try:
