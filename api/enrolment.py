@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from api.agent_caller import body_of, check_version, said, signature_of
+from api.agent_caller import check_version, said, signature_of
 from api.problems import Problem, invalid
 from api.state import State
 from cardflow.db import audit
@@ -49,7 +49,7 @@ class _Admission:
 
 async def enrol(request: Request, state: State) -> EnrolmentAnswer:
     """Return the answer to a workstation that proved a code; asked again, it is the same."""
-    body = await body_of(request)
+    body = await request.body()
     claim = said(EnrolmentRequest, body)
     signature_of(request, state, body, lambda key_id: _key_of(claim, key_id))
     check_version(state.settings, claim.version)
