@@ -109,8 +109,9 @@ class House:
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory, temporal_env, codec_ring):
+async def house(tmp_path_factory, databases, temporal_env, codec_ring):
     (port,), tmp_path = free_ports(1), tmp_path_factory.mktemp("house")
+    databases.furnish(tmp_path)
     settings = Settings(
         state_dir=tmp_path,
         temporal_address=temporal_env.client.service_client.config.target_host,
