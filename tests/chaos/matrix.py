@@ -44,7 +44,7 @@ ERRANDS = {
     "api.mail_trial": "a trial mail",
     "worker.deliver": "a mail that comes late",
     "api.mail_form": "a form by mail",
-    "api.mail_agent": "another workstation",
+    "api.mail_soon": "another workstation",
     "agent.post_enrolments": "another workstation",
     "api.idempotent": "a code for a workstation",
     "api.give_back": "an agent that goes away",
