@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -120,12 +121,16 @@ class Case:
         await self.finish(update_id)
         return update_id
 
-    async def open(self, policy: str) -> str:
+    async def open(
+        self, policy: str, *, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
         """Have the card under the policy and the holder's update of it open; return its id."""
         desk = await self.desk()
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
         plan = await self._plan(desk)
+        if beforehand:
+            await beforehand()
         ledger = Ledger()
         body = {"plan_digest": plan["digest"]}
         opened = await desk.holder.post(f"/cards/{desk.card_id}/updates", ledger, json=body)

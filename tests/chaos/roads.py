@@ -56,8 +56,7 @@ async def agent_that_goes_away(case: "Case") -> None:
     desk = await case.desk()
     process = case.world.processes[f"agent-{desk.name}"]
     async with process.turn:
-        await kill(process.pid)
-        update_id = await case.open("R")
+        update_id = await case.open("R", beforehand=lambda: kill(process.pid))
         await asyncio.sleep(1)  # what was polled for the agent is given back
         await process.up()
     await case.finish(update_id)
