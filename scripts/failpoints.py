@@ -72,8 +72,9 @@ def _files() -> Iterator[Path]:
 
 def _named_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if _is_effect(node) and isinstance(name := node.args[0], ast.Constant):
-            yield str(name.value)
+        if isinstance(node, ast.Call) and _word(node.func) == "effect":
+            if isinstance(name := node.args[0], ast.Constant):
+                yield str(name.value)
 
 
 def _is_effect(node: ast.AST) -> bool:
@@ -127,7 +128,8 @@ def without(path: str, source: str) -> list[str]:
     return [
         f"{path}:{node.lineno}: {what} changes the world and has no failpoint"
         for node in ast.walk(tree)
-        if (what := _changing(path, node))
+        if isinstance(node, ast.Call | ast.AsyncWith)
+        and (what := _changing(path, node))
         and node.lineno not in covered
         and not any(EXCUSED.search(x) for x in lines[node.lineno - 1 : node.end_lineno])
     ]

@@ -224,8 +224,9 @@ class Turns:
         place = ("continue", view["state"]["events"])
         if place in self.done or not stages <= {"preparing", "ready", "written", "cancelled"}:
             return False
-        self.done.add(place)
-        return await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={})
+        if clicked := await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={}):
+            self.done.add(place)
+        return clicked
 
     async def _at(self, desk: Desk, view: dict[str, Any], lane: dict[str, Any]) -> bool:
         path = f"/updates/{self.update_id}/lanes/{lane['plan']['lane']}"
@@ -272,6 +273,7 @@ class Turns:
         except Answered as no:
             if no.status != 409:
                 raise
+            await asyncio.sleep(0.2)
             return False
         return True
 
