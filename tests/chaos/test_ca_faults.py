@@ -33,7 +33,7 @@ AUTOMATIC, OFFICER = "tls-client", "smart-card-logon"
 AT_SUBMISSION = [
     {"submit": ["away"]},
     {"submit": ["lost"]},
-    {"submit": ["lost", "lost"]},
+    {"submit": ["lost", "lost"], "find": ["", "blind"]},
     {"submit": ["late"]},
     {"submit": ["late", "lost"]},
     {"submit": ["twice"]},
