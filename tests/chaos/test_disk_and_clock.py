@@ -10,14 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from cardflow.settings import setting_name
 from tests.chaos.case import Case
 from tests.chaos.instruments.full_disk import SCENARIOS
 from tests.chaos.processes import inherited
 from tests.chaos.world import World
-from tests.db.conftest import migrated_file  # noqa: F401 a fixture
+from tests.databases import Databases, Files
 
+pytestmark = pytest.mark.sqlite
 PROJECT = Path(__file__).resolve().parents[2]
 # A mount of one's own; who is not root may have it in a user namespace of one's own.
 ALONE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
@@ -25,13 +27,16 @@ NAMES = [f"{name} {room}" for name, (_, rooms) in SCENARIOS.items() for room in 
 
 
 @pytest.fixture(scope="module")
-def on_a_full_disk(migrated_file, tmp_path_factory):  # noqa: F811
+def on_a_full_disk(tmp_path_factory):
     """What came of each scenario."""
-    directory = tmp_path_factory.mktemp("small")
+    directory, template, copy = (
+        tmp_path_factory.mktemp(name) for name in ("small", "tables", "db")
+    )
+    empty = make_url(Databases(Files(), template).migrated(copy)).database
     done = subprocess.run(
         [*ALONE, sys.executable, "-m", "tests.chaos.instruments.full_disk", str(directory)],
         cwd=PROJECT,
-        input=migrated_file.read_bytes(),
+        input=Path(empty).read_bytes(),
         capture_output=True,
         timeout=200,
         check=False,
