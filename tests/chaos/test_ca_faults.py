@@ -56,7 +56,7 @@ AT_REVOCATION = [
     {"revoke": ["away"]},
     {"revoke": ["lost"]},
     {"revoke": ["twice"]},
-    {"find": ["", "away"]},
+    {"revoke": ["away", "lost"]},
 ]
 
 

@@ -18,6 +18,7 @@ from tests.chaos.instruments.full_disk import SCENARIOS
 from tests.chaos.processes import inherited
 from tests.chaos.world import World
 from tests.databases import Databases, Files
+from tests.waiting import until
 
 pytestmark = pytest.mark.sqlite
 PROJECT = Path(__file__).resolve().parents[2]
@@ -123,5 +124,10 @@ async def wrong(here: World, request) -> AsyncIterator[str]:
 @pytest.mark.parametrize("wrong", CLOCKS, indirect=True, ids=[" ".join(one) for one in CLOCKS])
 async def test_an_update_ends_though_a_clock_is_wrong(here: World, wrong: str) -> None:
     desk = here.desks[0]
+
+    async def contents():
+        return await desk.holder.get(f"/cards/{desk.card_id}/contents")
+
+    await until(contents, lambda seen: seen["connected"], what="the card's report")
     async with Case(here, f"a wrong clock: {wrong}", len(wrong), desk=desk) as case:
         await case.run("RF")
