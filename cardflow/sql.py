@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, event, text
+from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -111,3 +113,10 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     except (OperationalError, InterfaceError) as error:
         # The driver's own words may quote a connection string.
         raise Unavailable("the database does not answer") from error
+
+
+def insert_once(session: AsyncSession, table: type) -> Any:
+    """Return an INSERT into ``table`` that leaves alone what is there already."""
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    insert = insert_on_sqlite if on_sqlite else insert_on_postgresql
+    return insert(table).on_conflict_do_nothing()
