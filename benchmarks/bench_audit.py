@@ -40,7 +40,7 @@ def an_entry(number: int) -> audit.Entry:
     )  # fmt: skip
 
 
-async def filled(sessions: Sessions, number: int) -> None:
+async def filled(sessions: Sessions, number: int = ENTRIES) -> None:
     """Leave the entries and their checkpoints in the database."""
     signer = build.signer()
     for start in range(0, number, BATCH):
@@ -51,7 +51,7 @@ async def filled(sessions: Sessions, number: int) -> None:
             await checkpoints.make(sessions, signer, ROOT, datetime.now(UTC))
 
 
-async def verified(sessions: Sessions, number: int) -> tuple[float, float]:
+async def verified(sessions: Sessions, number: int = ENTRIES) -> tuple[float, float]:
     """Return the seconds, and the processor's, of the whole check, checkpoints' signatures too."""
     before, busy = time.perf_counter(), time.process_time()
     async with transaction(sessions) as session:

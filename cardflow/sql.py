@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from cardflow import one_trip
 from cardflow.errors import Unavailable
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -53,7 +54,8 @@ def create_engine(url: str) -> AsyncEngine:
     """
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
-    engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+    how = {"timeout": 30, "async_creator_fn": one_trip.connect}
+    engine = create_async_engine(url, connect_args=how, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
