@@ -69,8 +69,8 @@ fmt: setup-dev ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-bench: setup-tests ## Measure, beside a yardstick in the same run
-	@for script in benchmarks/bench_*.py; do $(PYTHON) "$$script" || exit 1; done
+bench: setup-tests ## Measure, beside a yardstick in the same run: one table, and var/bench/results.json
+	@$(PYTHON) -m benchmarks $(if $(QUICK),--quick) $(ONLY)
 
 histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
 	@$(PYTEST) tests/workflows --record-histories tests/replay/histories
