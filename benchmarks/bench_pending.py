@@ -116,7 +116,7 @@ def approved(doors: Doors, card_id: str, into: Timed, times: int) -> None:
 
 async def measure(doors: Doors, *, quick: bool) -> list[Row]:
     """Measure at 100 pending updates, then at 10,000."""
-    few, many, times = (10, 100, 2) if quick else (100, 10_000, 25)
+    few, many, times = (10, 100, 2) if quick else (100, 10_000, 15)
     cards = [SoftCard("0123456789abcdef"), SoftCard("fedcba9876543210")]
     ids = await asyncio.to_thread(registered, doors.cast, RULES, "bench", cards)
     desks = [Desk(await enrolled(doors), card) for card in cards]

@@ -6,7 +6,7 @@ two threads then wait for each other four times, and on a busy machine that is w
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import aiosqlite
@@ -30,7 +30,7 @@ class OneTripCursor:
     async def __aenter__(self) -> "OneTripCursor":
         return self
 
-    async def execute(self, statement: str, parameters: Iterable[Any] = ()) -> "OneTripCursor":
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> "OneTripCursor":
         """Carry the statement out and bring its first rows."""
         await self._connection.carry_out(self._run, statement, parameters)
         return self
@@ -72,10 +72,10 @@ class OneTripCursor:
 
     # In the connection's thread
 
-    def _run(self, statement: str, parameters: Iterable[Any]) -> None:
+    def _run(self, statement: str, parameters: Sequence[Any]) -> None:
         cursor = self._connection.driver.cursor()
         try:
-            cursor.execute(statement, tuple(parameters))
+            cursor.execute(statement, parameters)
             self._rows = deque(self._take(cursor, LOT) if cursor.description else ())
             self._note(cursor)  # only now is it known how many rows INSERT … RETURNING made
         except BaseException:
