@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 from temporalio.client import (
     Client,
@@ -39,6 +40,9 @@ NO_ANSWER = (
     f"{HEADER} again to learn what came of it"
 )
 FOREIGN = "the action is for another update"
+ACTIONS = Counter(
+    "cardflow_actions", "What updates answered to people's actions.", ["act", "answer"]
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ async def _settled(state: State, card_id: str, entry: JournalEntry, patience: ti
     if answer is None:
         answer = await _send(state, card_id, entry, patience)
         await keep_answer(state, answer)
+        ACTIONS.labels(peek(entry.token).act, "accepted" if answer.accepted else "refused").inc()
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
     return Taken(peek(entry.token), from_json(Reply, json.loads(answer.answer)))

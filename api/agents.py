@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from prometheus_client import Gauge
 
 from api.agent_caller import BODY_LIMIT, Call, admitted, is_key_due, said, takes
 from api.bridge import Bridge, Dismissed, Revoked
@@ -35,6 +36,7 @@ from cardflow.sql import transaction
 from cardflow.wire import from_json
 
 WAIT = 25  # seconds; shorter than what proxies on the way usually allow
+CONNECTED = Gauge("cardflow_agents_connected", "Agents that wait for work at this process.")
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ async def next_job(
         agent_id = call.agent.id
     gone = asyncio.ensure_future(_disconnected(request))
     try:
-        task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
+        with CONNECTED.track_inprogress():
+            task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
     except Dismissed:
         raise _revoked() from None
     finally:
