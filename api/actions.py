@@ -28,7 +28,7 @@ from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
 from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
-from cardflow.model import Action, Reply
+from cardflow.model import Act, Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 from workflows.card_update import ACT, CardUpdate, workflow_id
@@ -43,6 +43,9 @@ FOREIGN = "the action is for another update"
 ACTIONS = Counter(
     "cardflow_actions", "What updates answered to people's actions.", ["act", "answer"]
 )
+for _act in Act:
+    for _answer in ("accepted", "refused"):
+        ACTIONS.labels(_act, _answer)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from cardflow.errors import Refused
 from cardflow.model import CardState, Party, Stage, new_id
 from cardflow.sql import transaction
 from cli.up import prepare
+from tests.deployment.files import metrics_asked_for
 from worker import build_ca
 
 LONG_AGO = timedelta(hours=3)
@@ -134,6 +135,22 @@ async def test_what_ends_is_told_in_time(app, anonymous, settings):
         assert at == pytest.approx(utc_now().timestamp(), abs=60)
     assert seen["cardflow_document_store_writable"] == 1
     assert seen["cardflow_document_store_free_bytes"] > 0
+
+
+async def test_what_operations_watch_of_the_api_is_what_it_tells(app, anonymous, settings):
+    await prepare(settings)
+    asked = {
+        name
+        for name in metrics_asked_for()
+        if not name.startswith(("temporal_", "cardflow_refused_actions"))
+    }
+
+    await measure(app.state.cardflow)
+    await anonymous.get("/healthz")
+    seen = {name.partition("{")[0] for name in await told(anonymous)}
+
+    assert len(asked) >= 18
+    assert asked - seen == set()
 
 
 async def test_what_cannot_be_measured_keeps_its_old_timestamp_and_spoils_nothing_else(
