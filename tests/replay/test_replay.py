@@ -1,7 +1,8 @@
 """Histories that older code wrote, replayed by today's: open updates survive every change of code.
 
-A failure of a replay says that the order of a workflow's commands changed. Guard the change with
-``workflow.patched``, then record what the new path writes: ``make histories``. Never delete one.
+A failure of a replay says that the order of a workflow's commands changed. Guard the change
+(``workflows/changes.py``), then record what the new path writes: ``make histories``. Never delete
+one.
 """
 
 import gzip
@@ -22,8 +23,9 @@ from workflows.runner import runner
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json.gz"))
 REMEDY = """
 The order of the workflow's commands changed, so updates that are open now would stand still when
-this code is deployed. Do the new thing only where ``workflow.patched("words-for-the-change")`` is
-true, and the old thing else; then record the new path: make histories (docs/temporal.md).
+this code is deployed. Do the new thing only where ``goes_new_way("words-for-the-change")`` says
+yes (workflows/changes.py), and the old thing else; then record the new path: make histories. See
+"Changing a workflow" in docs/temporal.md.
 """
 
 
@@ -69,7 +71,7 @@ async def test_a_change_of_the_order_without_a_patch_fails_and_says_what_to_do()
     words = complaint(failures[HISTORIES[0].name])
 
     assert "TMPRL1100" in words
-    assert "workflow.patched" in words
+    assert "goes_new_way" in words
     assert "make histories" in words
 
 
