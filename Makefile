@@ -73,7 +73,7 @@ bench: setup-tests ## Measure, beside a yardstick in the same run: one table, an
 	@$(PYTHON) -m benchmarks $(if $(QUICK),--quick) $(ONLY)
 
 histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
-	@$(PYTEST) tests/workflows --record-histories tests/replay/histories
+	@$(PYTEST) tests/workflows -m "not slow" --record-histories tests/replay/histories
 
 screenshots: setup-tests ## Make the pictures of docs/user from the running system
 	@$(PYTHON) scripts/screenshots.py $(if $(REVIEW),--review $(REVIEW))

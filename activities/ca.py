@@ -56,7 +56,8 @@ class CAActivities:
     async def submit(self, order: SubmitOrder) -> CAAnswer:
         """The CA has the request; an answer that is a certificate is the one that was asked for."""
         request = await self._request(order)
-        if found := self._name_objections(order, request.subject):
+        found = self._name_objections(order, request.subject)
+        if found := [*found, *await self._record.holder_objections(order.holder_id)]:
             raise Refused(*found)
         answer = await self._earlier_answer(request) or await self._ca.submit(request)
         return await self._accepted(answer, order, request, timedelta(0))

@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
     )
     from workflows.case import Case
+    from workflows.changes import goes_new_way
 
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
 
@@ -40,7 +41,7 @@ def take(desk: Case, action: Action, token: str) -> str:
         case Act.REPORT_LOST:
             return _report_lost(desk, action, token)
         case Act.RETRY:
-            anew = workflow.patched("a-retry-asks-the-ca-anew")
+            anew = goes_new_way("a-retry-asks-the-ca-anew")
             desk.state = lifecycle.retried(desk.state, anew=anew)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
             return "another try was ordered"

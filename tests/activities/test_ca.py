@@ -82,6 +82,30 @@ async def rename(sessions, name):
 # Submitting
 
 
+async def test_nothing_new_is_issued_to_a_person_who_left(sessions, order, subject):
+    async with transaction(sessions) as session:
+        (await session.get(Person, build.HOLDER)).active = False
+    ca = ScriptedCA()
+    ca.answers = [ca.issue(order.csr_pem, TLS, subject)]
+
+    with pytest.raises(Refused, match="holder is disabled"):
+        await Desk(sessions, ca).run("submit", order)
+
+    assert ca.calls == []
+
+
+async def test_what_the_ca_made_for_a_person_who_left_is_withdrawn_all_the_same(
+    sessions, order, subject
+):
+    ca = ScriptedCA(PENDING)
+    ca.found = ca.issue(order.csr_pem, TLS, subject)
+    async with transaction(sessions) as session:
+        (await session.get(Person, build.HOLDER)).active = False
+    await withdrawn(sessions, order, ca)
+
+    assert len(ca.revoked) == 1
+
+
 async def test_an_issued_certificate_comes_back_with_its_facts(sessions, order, subject):
     ca = ScriptedCA()
     ca.answers = [ca.issue(order.csr_pem, TLS, subject)]
