@@ -1,10 +1,9 @@
 """The record of updates: what the workflow's activities may do to the register."""
 
-from collections.abc import Sequence
-
 from cardflow.db import mail_queue, opening, projection
 from cardflow.db.mail_queue import Postage
-from cardflow.model import Event, UpdateInput, UpdateView
+from cardflow.model import UpdateInput
+from cardflow.orders import Publication
 from cardflow.sql import Sessions, transaction
 
 
@@ -30,8 +29,8 @@ class UpdateRecord:
                 await opening.register(session, update)
             return found
 
-    async def publish(self, view: UpdateView, events: Sequence[Event]) -> list[str]:
+    async def publish(self, said: Publication) -> list[str]:
         """Leave events and state on record; return the mails of these events that wait."""
         async with transaction(self._sessions) as session:
-            await projection.publish(session, view, events, postage=self._postage)
-            return await mail_queue.queued_for(session, view.update_id, events)
+            await projection.publish(session, said, postage=self._postage)
+            return await mail_queue.queued_for(session, said.view.update_id, said.events)
