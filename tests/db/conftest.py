@@ -61,7 +61,7 @@ async def empty_engine(request, tmp_path):
     """An engine over a database without any table."""
     url = f"sqlite+aiosqlite:///{tmp_path}/cardflow.db"
     if request.param == "postgresql":
-        url = await _new_database(request.getfixturevalue("postgresql"))
+        url = await new_database(request.getfixturevalue("postgresql"))
     engine = create_engine(url)
     yield engine
     await engine.dispose()
@@ -75,7 +75,7 @@ async def engine(request, tmp_path):
         shutil.copy(request.getfixturevalue("migrated_file"), path)
         engine = create_engine(f"sqlite+aiosqlite:///{path}")
     else:
-        engine = create_engine(await _new_database(request.getfixturevalue("postgresql")))
+        engine = create_engine(await new_database(request.getfixturevalue("postgresql")))
         await upgrade_database(engine)
     yield engine
     await engine.dispose()
@@ -87,7 +87,8 @@ def sessions(engine):
     return sessions_of(engine)
 
 
-async def _new_database(url):
+async def new_database(url):
+    """Return the URL of a new, empty database on the server."""
     name = f"t{uuid.uuid4().hex}"
     engine = create_engine(url).execution_options(isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
