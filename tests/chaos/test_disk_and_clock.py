@@ -16,7 +16,6 @@ from tests.chaos.case import Case
 from tests.chaos.instruments.full_disk import SCENARIOS
 from tests.chaos.processes import inherited
 from tests.chaos.world import World
-from tests.db.conftest import migrated_file  # noqa: F401 a fixture
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A mount of one's own; who is not root may have it in a user namespace of one's own.
@@ -25,7 +24,7 @@ NAMES = [f"{name} {room}" for name, (_, rooms) in SCENARIOS.items() for room in 
 
 
 @pytest.fixture(scope="module")
-def on_a_full_disk(migrated_file, tmp_path_factory):  # noqa: F811
+def on_a_full_disk(migrated_file, tmp_path_factory):
     """What came of each scenario."""
     directory = tmp_path_factory.mktemp("small")
     done = subprocess.run(

@@ -16,9 +16,6 @@ from cli.backup import backup, restore
 from cli.backups import databases, keys
 from cli.backups.sums import MANIFEST, SUMS, verified
 from cli.local_secrets import Maker, make_own_secrets
-from tests.db.conftest import migrated_file
-
-__all__ = ["migrated_file"]
 
 PASSPHRASE = b"correct horse battery staple, apart"
 OFFLINE = ("decision-root-key.pem", "ca-root-passphrase")

@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cardflow.settings import Settings
-from tests.db.conftest import new_database, postgresql
+from tests.databases import Databases
 from tests.ports import free_ports
 from tests.reconcile.stage import House
-
-__all__ = ["postgresql"]
 
 
 def settings_of(state, **more) -> Settings:
@@ -35,9 +33,9 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
 
 
 @pytest.fixture
-async def house_on_postgresql(tmp_path, postgresql: str) -> AsyncIterator[House]:
+async def house_on_postgresql(tmp_path, on_server: Databases) -> AsyncIterator[House]:
     """Yield an installation of its own with PostgreSQL."""
-    house = House(settings_of(tmp_path / "state", database_url=await new_database(postgresql)))
+    house = House(settings_of(tmp_path / "state", database_url=on_server.empty(tmp_path)))
     await house.begin()
     yield house
     await house.end()
