@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-postgres check sbom audit fmt bench histories screenshots
+.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-postgres check chaos mutants sbom audit fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,7 +57,14 @@ check: setup-dev ## Format, lint, types, import contracts, spelling
 	.venv/bin/codespell
 	.venv/bin/bandit --quiet --configfile pyproject.toml --recursive .
 	$(PYTHON) -m scripts.forbidden
+	$(PYTHON) -m scripts.failpoints
 	$(PYTHON) -m scripts.claims
+
+chaos: setup-tests ## Kill every process beside every effect, and look at what is left of the world
+	@$(PYTEST) tests/chaos
+
+mutants: setup-tests ## Break the product in twelve ways, and see the faults of the matrix find each
+	@$(PYTHON) -m tests.chaos.mutants
 
 sbom: setup-dev ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
 	@$(PYTHON) -m scripts.sbom

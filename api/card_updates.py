@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Proof, may
 from api.authorize import Caller, Permission, authorize
 from api.idempotency import GivenKey, id_for
-from api.opening import Opened, Wish, earlier, open_update
+from api.opening import Opened, Wish, earlier, keep_yes, open_update
 from api.planning import (
     Case,
     case_of,
@@ -29,7 +29,7 @@ from api.shapes import Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import OpenedOut, VisitOut
 from api.update_views import shown_update
-from cardflow.model import CertificateKind, CertificateOnCard, Kind, Plan, Policy, new_id
+from cardflow.model import Action, CertificateKind, CertificateOnCard, Kind, Plan, Policy, new_id
 from cardflow.policy import Selection
 from cardflow.sql import transaction
 
@@ -127,8 +127,8 @@ async def start_update(
     async with transaction(state.reads) as session:
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.OPEN_UPDATE, card)
-        if await earlier(session, update_id, card.id, body.plan_digest):
-            return await _again(state, session, caller, update_id)
+        if first := await earlier(session, update_id, card.id, body.plan_digest):
+            return await _again(state, session, caller, first)
         case = await case_of(session, card)
     selection = _selection(body.optional, body.third_party)
     opening = opening_by(caller, grant, case)
@@ -165,8 +165,8 @@ async def clear_card(
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.CLEAR_CARD, card)
         check_serial(card, body.confirm)
-        if await earlier(session, update_id, card.id, ""):
-            return await _again(state, session, caller, update_id)
+        if first := await earlier(session, update_id, card.id, ""):
+            return await _again(state, session, caller, first)
         case = await case_of(session, card)
     plan = plan_clearing(case, opening=opening_by(caller, grant, case))
     if plan.objections:
@@ -220,10 +220,11 @@ def _selection(optional: list[str], third_party: list[str]) -> Selection:
     return Selection(tuple(dict.fromkeys(optional)), tuple(dict.fromkeys(third_party)))
 
 
-async def _again(state: State, session: AsyncSession, caller: Caller, update_id: str) -> OpenedOut:
+async def _again(state: State, session: AsyncSession, caller: Caller, action: Action) -> OpenedOut:
     """The same request, again: the update that it opened, as it stands now."""
-    update = await shown_update(state, session, caller, update_id)
-    return OpenedOut(update=update, id=update_id, message="the update is open", visit=update.visit)
+    await keep_yes(state, action)
+    update = await shown_update(state, session, caller, action.update_id)
+    return OpenedOut(update=update, id=update.id, message="the update is open", visit=update.visit)
 
 
 async def _opened(state: State, caller: Caller, opened: Opened) -> OpenedOut:

@@ -71,10 +71,11 @@ class HandedIn:
 
 async def hand_in(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> HandedIn:
     """Have the document before the update, or raise Problem; what is refused leaves nothing."""
-    content = arrival.content or _record(looked, lane, arrival)
+    earlier = await _earlier(state, arrival)
+    content = arrival.content or _record(looked, lane, arrival, earlier)
     action = _action(looked, lane, arrival, hashlib.sha256(content).hexdigest())
-    if recorded := await _recorded(state, action):
-        return await _submit(state, looked, recorded)
+    if earlier:
+        return await _submit(state, looked, _repeated(earlier, action))
     _check(looked, action)
     found = await _inspected(state, looked, lane, arrival)
     action = _as_signed(action, verdict_of(found) if found else SignatureFound.NONE)
@@ -124,18 +125,20 @@ def document_id_for(arrival: Arrival) -> str:
     return id_for(arrival.caller, arrival.key and f"{arrival.key}\ndocument")
 
 
-async def _recorded(state: State, action: Action) -> Action | None:
+async def _earlier(state: State, arrival: Arrival) -> Action | None:
     """Return the action of an earlier try of this request; the lane may have moved on since."""
-    async with transaction(state.reads) as session:
-        entry = await journalled(session, action.id)
-    if entry is None:
+    if arrival.key is None:
         return None
-    recorded = peek(entry.token)
-    if recorded.document is None or action.document is None:
+    async with transaction(state.reads) as session:
+        entry = await journalled(session, id_for(arrival.caller, arrival.key))
+    return peek(entry.token) if entry else None
+
+
+def _repeated(earlier: Action, action: Action) -> Action:
+    """Return the earlier action over what is handed in now; only the same bytes are a repeat."""
+    if earlier.document is None or action.document is None:
         raise invalid(HEADER, "this key was used for another request", "use a new key")
-    # Which form was awaited at the first try is part of the answer, not of the request.
-    again = replace(action.document, kind=recorded.document.kind)
-    return replace(recorded, document=replace(recorded.document, sha256=again.sha256))
+    return replace(earlier, document=replace(earlier.document, sha256=action.document.sha256))
 
 
 async def _inspected(
@@ -238,13 +241,18 @@ async def _mark_refused(state: State, document_id: str) -> None:
         await session.execute(change(Document).where(*waiting).values(state="refused"))
 
 
-def _record(looked: Looked, lane: Lane, arrival: Arrival) -> bytes:
-    """Return the record of a paper that is kept elsewhere, as the text that is stored for it."""
+def _record(looked: Looked, lane: Lane, arrival: Arrival, earlier: Action | None) -> bytes:
+    """Return the record of a paper that is kept elsewhere, as the text that is stored for it.
+
+    Which form was awaited at the first try is part of the answer, not of the request.
+    """
+    first = earlier.document if earlier else None
+    awaited = first.kind if first else awaited_kind(lane)
     lines = {
         "Record of a document that came in outside the portal": "",
         "update": looked.row.id,
         "certificate": lane.plan.lane,
-        "document": str(awaited_kind(lane) or ""),
+        "document": str(awaited or ""),
         "came by": arrival.means,
         "recorded by": arrival.caller.id,
         "note": arrival.note,

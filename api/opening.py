@@ -66,16 +66,18 @@ class Opened:
     where: Connection | None = None
 
 
-async def earlier(session: AsyncSession, update_id: str, card_id: str, digest: str) -> bool:
-    """Tell whether this request has opened its update before; raise 422 if another one did."""
+async def earlier(
+    session: AsyncSession, update_id: str, card_id: str, digest: str
+) -> Action | None:
+    """Return the action if this request opened its update before; raise 422 if another one did."""
     row = await find_update(session, update_id)
     if row is None:
-        return False
+        return None
     update = input_of(row)
     same = digest in ("", plan_digest(update.policy, update.plan, update.kind))
     if row.card_id != card_id or not same:
         raise _other_request()
-    return True
+    return peek(update.token)
 
 
 async def open_update(state: State, wish: Wish) -> Opened:
@@ -121,6 +123,11 @@ async def _start(state: State, wish: Wish) -> None:
     else:
         raise Unavailable("the card's last update is just being closed; try again in a moment")
     await _until_on_record(state, client, update)
+    await keep_yes(state, action)
+
+
+async def keep_yes(state: State, action: Action) -> None:
+    """Leave on record that the update is open; the first try may have died before it did."""
     reply = Reply(Stage.PREPARING, "the update is open", action.id)
     await keep_answer(state, accepted(action, reply))
 

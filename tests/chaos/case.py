@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cli.processes import ROOT
 from cli.scribble import scan_of
 from tests.chaos.desk import Desk
 from tests.chaos.people import Answered, Ledger, Person
@@ -16,10 +18,11 @@ from tests.chaos.people import Answered, Ledger, Person
 if TYPE_CHECKING:
     from tests.chaos.world import Armed, Stop, World
 
-STUCK_AFTER = 45  # seconds for one whole update
-SETTLED_WITHIN = 20  # what goes on after an update: revocations, late mail, the card's report
-HIT_WITHIN = 10  # once the update is over
+STUCK_AFTER = 60  # seconds in which nothing happened to an update
+SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
+HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.05
+FAILED = ROOT / "var" / "chaos"
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
 
 
@@ -85,7 +88,10 @@ class Case:
         points = ", ".join(armed.name for armed in self._armed)
         alarms = self._desk.alarms if self._desk else []
         head = f"{self.title} [seed {self.seed}; {points}]: " + "; ".join([*findings, *alarms])
-        return f"{head}\n{self.world.merged_log(self._began)}"
+        log = FAILED / f"{self.title}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{head}\n\n{self.world.merged_log(self._began)}\n")
+        return f"{head}; see {log.relative_to(ROOT)}"
 
     async def _leave(self, *, is_sound: bool) -> None:
         """Give the desk to the next case; one with an update that is stuck is cleared first."""
@@ -115,12 +121,16 @@ class Case:
         await self.finish(update_id)
         return update_id
 
-    async def open(self, policy: str) -> str:
+    async def open(
+        self, policy: str, *, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
         """Have the card under the policy and the holder's update of it open; return its id."""
         desk = await self.desk()
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
         plan = await self._plan(desk)
+        if beforehand:
+            await beforehand()
         ledger = Ledger()
         body = {"plan_digest": plan["digest"]}
         opened = await desk.holder.post(f"/cards/{desk.card_id}/updates", ledger, json=body)
@@ -141,12 +151,14 @@ class Case:
     async def finish(self, update_id: str, *, until: str = "") -> dict[str, Any]:
         """Take turns for all whom the update waits for, until it ends or a lane is at ``until``."""
         turns = Turns(self, update_id)
-        deadline = time.monotonic() + STUCK_AFTER
+        moved, deadline = (-1, ""), 0.0
         while True:
             view = await self.view(update_id)
+            if view and (now := (view["state"]["events"], view["stage"])) != moved:
+                moved, deadline = now, time.monotonic() + STUCK_AFTER
             if view and (view["stage"] in ENDED or _stands_at(view, until)):
                 return view
-            if time.monotonic() > deadline:
+            if deadline and time.monotonic() > deadline:
                 raise Broken(f"I10: stuck: {_standing(view)}")
             if not (view and await turns.take(view)):
                 await asyncio.sleep(LOOK_EVERY)
@@ -212,8 +224,9 @@ class Turns:
         place = ("continue", view["state"]["events"])
         if place in self.done or not stages <= {"preparing", "ready", "written", "cancelled"}:
             return False
-        self.done.add(place)
-        return await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={})
+        if clicked := await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={}):
+            self.done.add(place)
+        return clicked
 
     async def _at(self, desk: Desk, view: dict[str, Any], lane: dict[str, Any]) -> bool:
         path = f"/updates/{self.update_id}/lanes/{lane['plan']['lane']}"
@@ -260,6 +273,7 @@ class Turns:
         except Answered as no:
             if no.status != 409:
                 raise
+            await asyncio.sleep(0.2)
             return False
         return True
 

@@ -1,10 +1,12 @@
 """The world of a file of cases: started once, shared by all of them."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.database import postgresql
 from tests.chaos.matrix import Fault, Run
 from tests.chaos.world import World, world
 
@@ -12,10 +14,18 @@ DESKS = 4
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def here(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[World]:
     """Yield the world, everything running."""
     directory: Path = tmp_path_factory.mktemp("world")
-    async with world(directory, desks=DESKS) as here:
+    async with AsyncExitStack() as stack:
+        url, process = "", None
+        if getattr(request.module, "DATABASE", "") == "postgresql":
+            url, process = await stack.enter_async_context(postgresql())
+        here = await stack.enter_async_context(world(directory, desks=DESKS, database_url=url))
+        if process:
+            here.processes[process.name] = process
         yield here
 
 

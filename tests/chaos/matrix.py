@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 MODES = ("none", "R", "F", "RF")
-PAIRS, STOPS = 110, 20
+PAIRS, STOPS, SERVER_KILLS = 110, 20, 20
+LONGEST_UPDATE = 3.0
 SEED = 20_261_127
+POLICY_ROADS = ("officer", "portal", "signed")
 # Points that only some updates come by; all others take the modes in turn.
 ROADS = {
     "ca.begin": "officer",
@@ -35,6 +37,9 @@ ROADS = {
     "helper.sign_form": "signed",
     "agent.get_form": "signed",
     "agent.post_form": "signed",
+    "api.mail_form": "a form by mail",
+    "api.give_back": "an agent that goes away",
+    "agent.get_job-keys": "a new job key",
 }
 # Points beside updates: an errand brings some process there while an update is under way.
 ERRANDS = {
@@ -42,16 +47,11 @@ ERRANDS = {
     "worker.warn_of_expiry": "warnings",
     "worker.send_trial": "a trial mail",
     "api.mail_trial": "a trial mail",
-    "worker.deliver": "a mail that comes late",
-    "api.mail_form": "a form by mail",
+    "worker.deliver": "another workstation",
     "api.mail_soon": "another workstation",
     "agent.post_enrolments": "another workstation",
     "api.idempotent": "a code for a workstation",
-    "api.give_back": "an agent that goes away",
-    "api.checkpoint": "many entries",
-    "api.export_checkpoint": "many entries",
     "agent.post_device-key": "a new device key",
-    "agent.get_job-keys": "a new job key",
     "ca.responder": "a lost OCSP signer",
 }
 
@@ -65,6 +65,8 @@ class Fault:
     road: str
     seed: int
     then: Stop | None = None
+    whom: str = ""  # a server that is killed whatever it does
+    after: float = 0  # seconds from the click
 
     @property
     def effects(self) -> tuple[str, ...]:
@@ -118,9 +120,26 @@ def stops() -> list[Fault]:
     ]
 
 
+def random_kills(whom: str) -> list[Fault]:
+    """Return kills of a server at any time within an update, by seed."""
+    chance = Random(f"{SEED} {whom}")  # noqa: S311 (a repeatable choice, no secret)
+    moments = [round(chance.uniform(0, LONGEST_UPDATE), 2) for _ in range(SERVER_KILLS)]
+    return [
+        Fault(f"{whom} after {after} s", (), MODES[n % 4], n, whom=whom, after=after)
+        for n, after in enumerate(moments)
+    ]
+
+
 def sample(faults: Iterable[Fault]) -> set[str]:
-    """Return the names of those that ``make test`` runs: where the effect was and nobody knows."""
-    return {fault.name for fault in faults if fault.points[0].endswith(".done")}
+    """Return the names of those that ``make test`` runs.
+
+    They are the kills where the effect was and nobody knows, and all of those beside the card.
+    """
+    return {
+        fault.name
+        for fault in faults
+        if fault.name.endswith(".done") or fault.name.startswith("helper.")
+    }
 
 
 class Run:
@@ -146,7 +165,14 @@ class Run:
             for point in fault.points:
                 await self._alone(point, case, fault)
             errand = next((ERRANDS[e] for e in fault.effects if e in ERRANDS), "")
+            away = asyncio.create_task(self._kill(world, fault))
             await travelled(case, fault.road, errand)
+            await away
+
+    async def _kill(self, world: "World", fault: Fault) -> None:
+        if fault.whom:
+            await asyncio.sleep(fault.after)
+            await world.processes[fault.whom].killed()
 
     async def _alone(self, point: str, case: "Case", fault: Fault) -> None:
         """Arm a point, once nobody else waits there."""

@@ -232,8 +232,8 @@ async def _about_mail(world: "World", update_id: str) -> list[str]:
     if missing := wanted - {row["event"] for row in rows}:
         found.append(f"I7: no mail for the events {sorted(missing)}")
     known = {row["message_id"] for row in await world.records.rows("SELECT message_id FROM mails")}
-    trials = {name for _, name in world.mailbox.received} - known - world.trials
-    return found + [f"I7: a mail came that is not on record: {name}" for name in sorted(trials)]
+    unknown = {name for _, name in world.mailbox.received} - known
+    return found + [f"I7: a mail came that is not on record: {name}" for name in sorted(unknown)]
 
 
 async def _about_the_trail(world: "World", update: dict[str, Any]) -> list[str]:

@@ -1,11 +1,14 @@
 """The world's own records, read without the product: databases, mails received, histories."""
 
+import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from sqlalchemy import text
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
@@ -13,6 +16,8 @@ from temporalio.service import RPCError
 
 from cardflow.sql import create_engine, for_reading
 
+TRIES = 300
+TRIAL = re.compile(rb"^Subject: \[Test\]", re.MULTILINE)
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -27,6 +32,8 @@ class Mailbox:
         content = envelope.content if isinstance(envelope.content, bytes) else b""
         found = MESSAGE_ID.search(content.replace(b"\r\n ", b" "))
         name = found[1].decode() if found else ""
+        if TRIAL.search(content):
+            return "250 OK"  # nobody keeps a record of these
         self.received += [(recipient, name) for recipient in envelope.rcpt_tos]
         return "250 OK"
 
@@ -48,9 +55,13 @@ class Records:
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of a query."""
-        async with self.engine.connect() as connection:
-            found = await connection.execute(text(query), values)
-            return [dict(row._mapping) for row in found]
+        for _ in range(TRIES):
+            with suppress(OperationalError, InterfaceError, OSError):
+                async with self.engine.connect() as connection:
+                    found = await connection.execute(text(query), values)
+                    return [dict(row._mapping) for row in found]
+            await asyncio.sleep(0.1)  # the database is being killed too
+        raise AssertionError("the database does not come back")
 
     async def one(self, query: str, **values: Any) -> dict[str, Any]:
         """Return the one row of a query, or nothing."""

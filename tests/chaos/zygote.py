@@ -27,6 +27,7 @@ import agent.inspector
 import agent.signing
 import agent.visit
 import api.__main__
+import api.checkpoints
 import worker
 from agent.children import Child
 from cardflow.settings import load_settings
@@ -42,8 +43,9 @@ def hurry() -> None:
     limits.WORK = limits.AFTERWORK = timedelta(seconds=3)
     limits.SILENCE = timedelta(seconds=3)
     limits.STICKY = timedelta(seconds=1)
-    agent.connection.HEARTBEAT_EVERY_SECONDS = 1  # type: ignore[misc]
+    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.2  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
+    api.checkpoints.LOOK_EVERY_SECONDS = 1
 
 
 def build_doors() -> None:

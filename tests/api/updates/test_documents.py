@@ -246,6 +246,23 @@ async def test_where_documents_stay_outside_nothing_is_uploaded(office):
     assert reasons(answer) == ["documents are not uploaded here; Ask the service desk."]
 
 
+async def test_a_record_of_paper_is_answered_alike_once_its_lane_has_moved_on(office):
+    await office.policy("tls-client R", document_exchange="outside")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_request_form")
+    told = {"who": office.operator, "means": "post", "key": f"letter {update_id}"}
+
+    first = await office.upload(update_id, LANE, None, note="folder 7", **told)
+    await office.until_lane(update_id, "ready")
+    again = await office.upload(update_id, LANE, None, note="folder 7", **told)
+    other = await office.upload(update_id, LANE, None, note="folder 8", **told)
+
+    assert first.status_code == 201, first.text
+    assert again.status_code == 201, again.text
+    assert again.json()["id"] == first.json()["id"]
+    assert other.json()["errors"][0]["field"] == "Idempotency-Key"
+
+
 # Taking back
 
 

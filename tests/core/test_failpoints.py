@@ -1,0 +1,133 @@
+"""Failpoints: everywhere where there is an effect, and nowhere but in tests."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cardflow.errors import Refused
+from cardflow.failpoints import MARKER, VARIABLE, board, effect, fail_at
+from cli.processes import ROOT
+from scripts.failpoints import everywhere, points, without
+from tests.chaos.matrix import ERRANDS, MODES, POLICY_ROADS, ROADS, single_kills
+from tests.chaos.roads import ERRANDS as ERRANDS_THERE
+from tests.chaos.roads import ROADS as ROADS_THERE
+
+LEAST = 60
+PATH = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+EXAMPLES = [
+    ("api/actions.py", "await handle.execute_update(ACT)"),
+    ("api/opening.py", "await client.start_workflow(X)"),
+    ("api/card_tasks.py", "await service.respond_activity_task_completed(request)"),
+    ("api/handing_in.py", "await state.store.put(content, limit=1)"),
+    ("api/idempotency.py", "await session.commit()"),
+    ("activities/failures.py", "await super().execute_activity(input)"),
+    ("activities/mail/smtp.py", "await client.send_message(message)"),
+    ("cardflow/ca/embedded/issuing.py", "sign_draft(draft, key, issuer)"),
+    ("agent/drivers/freeform.py", "session.create_object(template)"),
+    ("agent/drivers/freeform.py", "item.destroy()"),
+    ("agent/drivers/freeform.py", "domain.generate_keypair()"),
+    ("agent/login.py", "token.open(rw=True, user_pin=pin)"),
+    ("agent/journal.py", "os.fsync(descriptor)"),
+    ("agent/door.py", "await self._client.request(method, url)"),
+]
+
+
+def in_a_function(*lines: str) -> str:
+    return "async def f():\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def test_every_effect_has_a_failpoint() -> None:
+    assert list(everywhere()) == []
+    assert len(points()) >= LEAST
+
+
+@pytest.mark.parametrize(("path", "line"), EXAMPLES, ids=[line for _, line in EXAMPLES])
+def test_an_effect_without_one_is_found(path: str, line: str) -> None:
+    assert len(without(path, in_a_function(line))) == 1
+    assert without(path, in_a_function('with effect("a.b"):', f"    {line}")) == []
+    assert without(path, in_a_function(f"{line}  # no failpoint: the caller has one")) == []
+    assert len(without(path, in_a_function(f"{line}  # no failpoint:"))) == 1
+
+
+def test_a_decision_s_transaction_without_one_is_found() -> None:
+    writes = ("async with transaction(state.sessions) as session:", "    session.add(row)")
+    reads = ("async with transaction(state.reads) as session:", "    await session.get(Row, 1)")
+
+    assert len(without("api/actions.py", in_a_function(*writes))) == 1
+    assert without("api/actions.py", in_a_function(*reads)) == []
+
+
+def test_every_point_has_its_kill_and_every_way_is_known() -> None:
+    kills = single_kills()
+
+    assert sorted(kill.name for kill in kills) == sorted(points())
+    assert {kill.road for kill in kills} == {*MODES, *ROADS.values()}
+    assert set(ROADS.values()) <= {*MODES, *POLICY_ROADS, *ROADS_THERE}
+    assert set(ERRANDS.values()) == set(ERRANDS_THERE)
+    assert {f"{effect}.done" for effect in (*ROADS, *ERRANDS)} <= points()
+
+
+def test_nothing_happens_where_no_tests_are(tmp_path: Path) -> None:
+    fail_at("anything")
+    with effect("anything"):
+        pass
+
+    assert board("") is None
+    with pytest.raises(Refused, match=VARIABLE):
+        board(str(tmp_path), tmp_path / "no-such-marker")
+
+
+def test_no_image_holds_the_marker() -> None:
+    copied = (ROOT / "Dockerfile").read_text() + (ROOT / ".dockerignore").read_text()
+
+    assert MARKER.relative_to(ROOT).parts[0] == "tests"
+    assert "tests" not in copied
+
+
+def put_up(directory: Path, *armed: str) -> None:
+    for name in ("armed", "fired"):
+        (directory / name).mkdir()
+    for name in armed:
+        (directory / "armed" / name).touch()
+
+
+def started(board: Path, code: str) -> "subprocess.Popen[str]":
+    command, environment = (sys.executable, "-c", code), {**PATH, VARIABLE: str(board)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_production_refuses_to_start_while_tests_could_stop_it(tmp_path: Path) -> None:
+    put_up(tmp_path)
+    code = (
+        "from cardflow.startup import objections; from cardflow.settings import Settings\n"
+        "print(objections(Settings(environment='production')))"
+    )
+    with started(tmp_path, code) as armed:
+        said, _ = armed.communicate(timeout=60)
+
+    assert f"{VARIABLE}: tests could stop this process" in said
+
+
+def test_a_process_stops_at_an_armed_point_once_and_leaves_its_number(tmp_path: Path) -> None:
+    put_up(tmp_path, "b.done")
+    code = (
+        "from cardflow.failpoints import effect\n"
+        "for _ in range(2):\n    with effect('b'):\n        print('done', flush=True)"
+    )
+    with started(tmp_path, code) as process:
+        status = Path(f"/proc/{process.pid}/stat")
+        deadline = time.monotonic() + 60
+        while status.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline
+        fired = [file.name for file in (tmp_path / "fired").iterdir()]
+        process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=60)
+
+    assert fired == [f"b.done@{process.pid}"]
+    assert said.split() == ["done", "done"]
+    reached = [line.split()[2] for line in (tmp_path / "trace").read_text().splitlines()]
+    assert reached == ["b.before", "b.done"] * 2
