@@ -31,9 +31,15 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let ``--record-histories DIR`` save what workflow tests make Temporal remember."""
+    """Let histories of workflow tests be saved, and say how often a described operation is asked.
+
+    1,000 take more than an hour of a processor: ``make test-described``.
+    """
     parser.addoption(
         "--record-histories", metavar="DIR", help="save histories, in clear, for replay"
+    )
+    parser.addoption(
+        "--examples", type=int, default=100, help="how often the slow tests ask each operation"
     )
 
 
