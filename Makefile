@@ -63,7 +63,7 @@ sbom: setup-dev ## Write var/sbom.cdx.json: every package, asset and image, vali
 	@$(PYTHON) -m scripts.sbom
 
 audit: setup-dev ## Compare the pinned packages with known weaknesses (needs a network)
-	@$(PYTHON) -m pip_audit --requirement requirements-dev.lock --require-hashes --disable-pip
+	@$(PYTHON) -m pip_audit --requirement requirements-dev.lock --require-hashes --disable-pip --strict
 
 fmt: setup-dev ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .

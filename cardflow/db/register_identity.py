@@ -161,7 +161,7 @@ async def signed_in_by_session(
     found = (await session.execute(query.where(col(Session.token_sha256) == token_sha256))).first()
     if found is None:
         return None
-    row, person = found.t
+    row, person = found
     if row.expires_at <= now or row.seen_at + idle <= now or not person.active:
         return None
     if row.certificate_sha256 and await owner_of(session, row.certificate_sha256) != person:

@@ -176,10 +176,10 @@ def _look_at_addresses(client: Any, reach: Outbound) -> None:
     class Secure(Looking, AWSHTTPSConnection):  # type: ignore[misc]
         pass
 
-    class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    class PlainPool(AWSHTTPConnectionPool):
         ConnectionCls = Plain
 
-    class SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    class SecurePool(AWSHTTPSConnectionPool):
         ConnectionCls = Secure
 
     pools = {"http": PlainPool, "https": SecurePool}
