@@ -35,7 +35,7 @@ from cli.demo_steps import Turns, UpdateRun
 from cli.demo_story import Story
 from cli.processes import ROOT
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 PICTURES = ROOT / "docs" / "user"
 DESK, PHONE = {"width": 1180, "height": 760}, {"width": 360, "height": 740}

@@ -26,7 +26,7 @@ from tests.api.updates.conftest import (  # noqa: F401
     settings,
 )
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 RULES = {
