@@ -17,7 +17,6 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.orders import AfterworkOrder, RevokeOrder
 from api.actions import take
 from api.auth import Proof, may
 from api.authorize import Caller, Permission, authorize
@@ -41,7 +40,7 @@ from cardflow.errors import Unavailable
 from cardflow.mail.letters import CARD_LOST
 from cardflow.model import Act, Action, CardState, Role
 from cardflow.sql import transaction
-from workflows.afterwork import Afterwork
+from workflows.afterwork import Afterwork, revocations
 from workflows.card_update import workflow_id
 
 router = APIRouter(prefix="/cards", tags=["cards"], route_class=GuardedRoute)
@@ -155,12 +154,11 @@ async def _revoked(state: State, card_id: str, report_id: str) -> list[str]:
         serials = await unrevoked_on(session, card_id, now=utc_now())
     if not serials:
         return []
-    order = RevokeOrder("", RevocationReason.KEY_COMPROMISE, tuple(serials))
     client = await state.temporal.client()
     with suppress(WorkflowAlreadyStartedError):  # by the same report, sent again
         await client.start_workflow(
             Afterwork.run,
-            AfterworkOrder(revoke=(order,)),
+            revocations(RevocationReason.KEY_COMPROMISE, tuple(serials)),
             id=f"lost/{report_id}",
             task_queue=state.settings.temporal_task_queue,
         )

@@ -343,7 +343,7 @@ def decision_facts(update: UpdateInput, lane: Lane) -> dict[str, object]:
 # Actions on an open update
 
 
-def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:
+def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:  # noqa: C901 (one case per act)
     """Return every reason why the action cannot be taken now; none means it counts."""
     if action.update_id != update.update_id:
         return ["the action is for another update"]
