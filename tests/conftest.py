@@ -33,7 +33,10 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the run say what it keeps, and where its databases are."""
+    """Let the run say what it keeps, where its databases are, and how often chance is asked.
+
+    1,000 examples take more than an hour of a processor: ``make test-described``.
+    """
     parser.addoption(
         "--record-histories", metavar="DIR", help="save histories, in clear, for replay"
     )
@@ -42,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["sqlite", "postgresql"],
         default="sqlite",
         help="where every test that needs a database has it",
+    )
+    parser.addoption(
+        "--examples", type=int, default=100, help="how often the slow tests ask each operation"
     )
 
 
