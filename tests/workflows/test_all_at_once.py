@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from cardflow.jobs import JobKind, Outcome
 from cardflow.model import (
     DocumentKind,
@@ -77,6 +79,7 @@ async def test_cancelling_ends_lanes_at_every_stage(world: World) -> None:
     check_undone(world, await end_of(world, Stage.CANCELLED), LaneStage.CANCELLED)
 
 
+@pytest.mark.slow
 async def test_the_deadline_ends_lanes_at_every_stage(patient_world: World) -> None:
     world = patient_world
     world.ca.poll_at = datetime.max.replace(tzinfo=UTC)
@@ -85,6 +88,7 @@ async def test_the_deadline_ends_lanes_at_every_stage(patient_world: World) -> N
     check_undone(world, await end_of(world, Stage.LAPSED), LaneStage.LAPSED)
 
 
+@pytest.mark.slow
 async def test_all_or_nothing_ends_lanes_at_every_stage(world: World) -> None:
     await spread_out(world, on_rejection=OnRejection.ALL_OR_NOTHING)
     await world.officer_says("no", REJECTED)

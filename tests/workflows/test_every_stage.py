@@ -1,4 +1,7 @@
-"""Cancelling, and reporting the card lost, at every stage that a lane of every mode has."""
+"""Cancelling, and reporting the card lost, at every stage that a lane of every mode has.
+
+One update each; ``test_all_at_once.py`` does the same in a few updates of many lanes.
+"""
 
 import asyncio
 
@@ -39,6 +42,7 @@ def owed(world: World) -> list[str]:
     return [ref.cka_id for e in world.records.of(EventKind.DEBTS_RECORDED) for ref in e.refs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "stage"), PLACES)
 async def test_cancelling(world: World, mode: Mode, stage: LaneStage) -> None:
     await reach(world, mode, stage)
@@ -65,6 +69,7 @@ async def test_cancelling(world: World, mode: Mode, stage: LaneStage) -> None:
     assert JobKind.WRITE not in [job.kind for job in world.agent.jobs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "stage"), PLACES)
 async def test_reporting_the_card_lost(world: World, mode: Mode, stage: LaneStage) -> None:
     await reach(world, mode, stage)
