@@ -79,7 +79,7 @@ class Came:
 
     def __call__(self, job: Job, now: float) -> None:
         """Note it."""
-        if isinstance(job, WriteJob):
+        if isinstance(job, WriteJob) and not self.at.done():
             self.at.set_result(now)
 
 
