@@ -7,15 +7,19 @@ import pytest
 
 from tests.chaos.matrix import Fault, Run
 from tests.chaos.world import World, world
+from tests.databases import Databases
 
 DESKS = 4
 
 
 @pytest.fixture(scope="module")
-async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def here(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> AsyncIterator[World]:
     """Yield the world, everything running."""
     directory: Path = tmp_path_factory.mktemp("world")
-    async with world(directory, desks=DESKS) as here:
+    url = databases.empty(directory)
+    async with world(directory, desks=DESKS, database_url=url) as here:
         yield here
 
 

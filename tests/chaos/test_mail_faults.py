@@ -19,7 +19,6 @@ from cardflow.model import EventKind, MailKind
 from tests import build
 from tests.activities.conftest import BESIDE, sessions  # noqa: F401 a fixture
 from tests.chaos.instruments.relay import POINTS, Misdeed, Relay, running
-from tests.db.conftest import migrated_file  # noqa: F401 a fixture
 from tests.db.rows import NOW, found, populate
 from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cardflow.settings import Settings
+from tests.databases import Databases
 from tests.ports import free_ports
 from tests.reconcile.stage import House
 
@@ -21,9 +22,12 @@ def settings_of(state) -> Settings:
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def house(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> AsyncIterator[House]:
     """Yield an installation that runs."""
-    house = House(settings_of(tmp_path_factory.mktemp("house")))
+    databases.furnish(directory := tmp_path_factory.mktemp("house"))
+    house = House(settings_of(directory))
     await house.begin()
     yield house
     await house.end()
