@@ -117,10 +117,11 @@ class Town(Installation):
 
 
 @pytest.fixture(scope="module")
-async def town(tmp_path_factory, temporal_env):
+async def town(tmp_path_factory, databases, temporal_env):
     (port,) = free_ports(1)
+    databases.furnish(directory := tmp_path_factory.mktemp("town"))
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("town"),
+        state_dir=directory,
         smtp_port=port,
         temporal_task_queue=f"cardflow-{new_id()}",
     )

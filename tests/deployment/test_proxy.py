@@ -67,8 +67,9 @@ class House:
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory, temporal_env, codec_ring) -> AsyncIterator[House]:
+async def house(tmp_path_factory, databases, temporal_env, codec_ring) -> AsyncIterator[House]:
     here = tmp_path_factory.mktemp("proxy")
+    databases.furnish(here / "state")
     plain, pages, agents, *behind = free_ports(7)
     apis, doors = behind[:2], behind[2:]
     settings = Settings(

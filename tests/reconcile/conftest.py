@@ -24,9 +24,12 @@ def settings_of(state, **more) -> Settings:
 
 
 @pytest.fixture(scope="session")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def house(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> AsyncIterator[House]:
     """Yield an installation that runs; a test leaves it running, and no update open."""
-    house = House(settings_of(tmp_path_factory.mktemp("house")))
+    databases.furnish(directory := tmp_path_factory.mktemp("house"))
+    house = House(settings_of(directory))
     await house.begin()
     yield house
     await house.end()
