@@ -67,7 +67,7 @@ chaos: setup-tests ## Kill every process beside every effect, and look at what i
 	@$(PYTEST) tests/chaos
 
 mutants: setup-tests ## Break the product in twelve ways, and see the faults of the matrix find each
-	@$(PYTHON) -m tests.chaos.mutants
+	@$(PYTHON) -m tests.chaos.mutate
 
 sbom: setup-dev ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
 	@$(PYTHON) -m scripts.sbom
