@@ -41,11 +41,12 @@ async def kept(sessions) -> dict[str, tuple[int, int]]:
 
 async def run_through(office, officer, mode: Mode) -> None:
     """Take an update of one lane from the click to the card, and until its mails went."""
-    await office.policy(f"smart-card-logon {mode}")
+    lane = "smart-card-logon" if mode in (Mode.REQUEST_FORM, Mode.BOTH) else "tls-client"
+    await office.policy(f"{lane} {mode}")
     update_id = await office.opened()
     if mode in (Mode.REQUEST_FORM, Mode.BOTH):
         await office.until_lane(update_id, "awaiting_request_form")
-        await office.sign(update_id, "smart-card-logon")
+        await office.sign(update_id, lane)
         await office.until_lane(update_id, "at_ca")
         request = await until_listed(officer, update_id, "ca/requests")
         body = {"verdict": "approve", "digest": request["decision_digest"]}
@@ -53,7 +54,7 @@ async def run_through(office, officer, mode: Mode) -> None:
         assert answer.status_code == 201, answer.text
     if mode in (Mode.CERTIFICATE_FORM, Mode.BOTH):
         await office.until_lane(update_id, "awaiting_certificate_form")
-        await office.sign(update_id, "smart-card-logon")
+        await office.sign(update_id, lane)
         await office.decide(update_id, "approve")
     if mode is not Mode.NONE:
         await office.until_stage(update_id, "ready")
