@@ -65,7 +65,7 @@ class CAActivities:
     async def poll(self, order: PollOrder) -> CAAnswer:
         """Return what became of a request, checked as at submission."""
         request = await self._request(order.request)
-        answer = await self._ca.poll(order.handle)
+        answer = await self._polled(order.handle, request)
         since = await self._record.waiting_since(request.request_id)
         return await self._accepted(answer, order.request, request, _now() - since)
 
@@ -131,6 +131,15 @@ class CAActivities:
                 "an earlier try may have reached the CA, which cannot be searched; see there"
             )
         return None
+
+    async def _polled(self, handle: str, request: CertificateRequest) -> Answer:
+        """Return the answer; a CA that has lost the request, restored as it may be, gets it again."""
+        try:
+            return await self._ca.poll(handle)
+        except Refused:
+            if not self._ca.capabilities.find or await self._ca.find(request) is not None:
+                raise
+        return await self._ca.submit(request)
 
     async def _withdraw(self, request: CertificateRequest, reason: RevocationReason) -> None:
         answer = await self._ca.find(request)

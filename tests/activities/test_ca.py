@@ -300,6 +300,25 @@ async def test_a_poll_before_anything_is_on_record_is_repeated_soon(sessions, or
     assert answer.poll_at - datetime.now(UTC) <= timedelta(seconds=5)
 
 
+async def test_a_ca_that_has_lost_the_request_gets_it_again_under_the_same_name(sessions, order):
+    ca = ScriptedCA(Refused("there is no request handle-1"), Pending("handle-2"))
+
+    answer = await Desk(sessions, ca).run("poll", PollOrder("handle-1", order))
+
+    assert (answer.kind, answer.handle) == (AnswerKind.PENDING, "handle-2")
+    name = order.request_id
+    assert ca.calls == [("poll", "handle-1"), ("find", name), ("submit", name)]
+
+
+async def test_a_refused_poll_of_a_request_that_the_ca_has_makes_no_second_one(sessions, order):
+    ca = ScriptedCA(Refused("this handle is another's"))
+    ca.found = PENDING
+
+    with pytest.raises(Refused, match="another's"):
+        await Desk(sessions, ca).run("poll", PollOrder("handle-1", order))
+    assert ("submit", order.request_id) not in ca.calls
+
+
 # Withdrawing, revoking
 
 

@@ -11,12 +11,13 @@ from tests.reconcile.stage import House
 
 def settings_of(state) -> Settings:
     """Return the settings of an installation in ``state`` on ports of its own."""
-    temporal, ui, smtp = free_ports(3)
+    temporal, ui, smtp, metrics = free_ports(4)
     return Settings(
         state_dir=state,
         temporal_address=f"127.0.0.1:{temporal}",
         temporal_ui_port=ui,
         smtp_port=smtp,
+        worker_metrics_port=metrics,
     )
 
 

@@ -31,11 +31,11 @@ from cli.reconcile import differences
 from cli.up import prepare
 from tests import build
 from tests.activities.installation import Installation, ada
-from tests.db.rows import a_person, found, store
+from tests.db.rows import a_card, a_person, found, store
 from tests.fakes import FakeAgent
 from tests.waiting import until
 from worker import build_ca, build_worker
-from workflows.card_update import ACT, CA_ANSWERED, workflow_id
+from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 
 OFFICERS_PROFILE, PLAIN_PROFILE = "smart-card-logon", "tls-client"
 A_PDF = b"%PDF-1.7 signed by hand"
@@ -238,11 +238,16 @@ class House:
         )
         return one
 
+    async def register_again(self, *updates: One) -> None:
+        """Leave the cards of updates in a register that does not know them."""
+        await store(self.sessions, *(a_card(one.update) for one in updates))
+
     def again(self, one: One) -> One:
         """Return the same update as it is reached now."""
         fresh = One(self.settings, self.engine, self.ca, self.client)
         fresh.update = one.update
-        fresh.handle = self.client.get_workflow_handle(workflow_id(one.update.card_id))
+        name = workflow_id(one.update.card_id)
+        fresh.handle = self.client.get_workflow_handle_for(CardUpdate.run, name)
         return fresh
 
     async def reconcile(self, *, apply: bool = False):
