@@ -133,7 +133,7 @@ class CAActivities:
         return None
 
     async def _polled(self, handle: str, request: CertificateRequest) -> Answer:
-        """Return the answer; a CA that has lost the request, restored as it may be, gets it again."""
+        """Return the answer; a CA that has lost the request, as a restored one, gets it again."""
         try:
             return await self._ca.poll(handle)
         except Refused:
