@@ -13,9 +13,13 @@ from cardflow.errors import Refused
 from cardflow.secret_files import write_secret
 from cardflow.settings import SETTINGS_FILE, Settings, read_settings
 from cli.backup import backup, restore
-from cli.backups import databases, keys
+from cli.backups import keys
+from cli.backups.databases import copy_database
 from cli.backups.sums import MANIFEST, SUMS, verified
 from cli.local_secrets import Maker, make_own_secrets
+from tests.databases import Databases
+
+pytestmark = pytest.mark.sqlite
 
 PASSPHRASE = b"correct horse battery staple, apart"
 OFFLINE = ("decision-root-key.pem", "ca-root-passphrase")
@@ -30,12 +34,12 @@ def passphrase(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, migrated_file: Path) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Settings:
     """An installation at rest: database, documents, CA, keys, checkpoints, settings."""
     state = tmp_path_factory.mktemp("state")
     (state / SETTINGS_FILE).write_text('organisation = "Example Insurance"\n')
     settings = read_settings(state)
-    databases.file_of(settings.database_url).write_bytes(migrated_file.read_bytes())
+    databases.migrated(state)
     make_own_secrets(settings, Maker(marked=False))
     for name in (
         "ca/issuing/key.pem",
@@ -223,7 +227,7 @@ def test_other_keys_are_not_replaced_unasked(made: Path, tmp_path: Path) -> None
 
 def test_a_password_in_the_databases_url_is_never_shown_to_other_accounts(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"\?passfile="):
-        databases.copy_database("postgresql+psycopg://cardflow:s3cret@db/cardflow", tmp_path)
+        copy_database("postgresql+psycopg://cardflow:s3cret@db/cardflow", tmp_path)
 
 
 def test_a_backup_of_another_database_is_refused(

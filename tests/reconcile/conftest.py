@@ -44,7 +44,12 @@ async def house_on_postgresql(tmp_path, on_server: Databases) -> AsyncIterator[H
     await house.end()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[
+        pytest.param("sqlite", marks=pytest.mark.sqlite),
+        pytest.param("postgresql", marks=pytest.mark.slow),
+    ]
+)
 def either_house(request: pytest.FixtureRequest) -> House:
     """Return an installation with one of the two databases."""
     is_sqlite = request.param == "sqlite"

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -211,7 +211,8 @@ class House:
     async def kill_engine(self) -> None:
         """Stop the worker, and kill the server."""
         await self.rest()
-        self._server.kill()
+        with suppress(ProcessLookupError):  # a test that failed may have killed it before
+            self._server.kill()
         await self._server.wait()
 
     async def lose_engine(self) -> None:

@@ -16,7 +16,7 @@ from tests.db.rows import found
 from tests.reconcile.stage import an_entry
 from tests.waiting import until
 
-pytestmark = pytest.mark.temporal
+pytestmark = [pytest.mark.temporal, pytest.mark.sqlite]
 
 # Policy, and where the first lane stands when the engine is lost.
 STANDS = (
