@@ -18,7 +18,6 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
     )
     from workflows.case import Case
-    from workflows.changes import goes_new_way
 
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
 
@@ -41,8 +40,7 @@ def take(desk: Case, action: Action, token: str) -> str:
         case Act.REPORT_LOST:
             return _report_lost(desk, action, token)
         case Act.RETRY:
-            anew = goes_new_way("a-retry-asks-the-ca-anew")
-            desk.state = lifecycle.retried(desk.state, anew=anew)
+            desk.state = lifecycle.retried(desk.state)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
             return "another try was ordered"
     raise AssertionError(action.act)
