@@ -33,7 +33,7 @@ AUTOMATIC, OFFICER = "tls-client", "smart-card-logon"
 AT_SUBMISSION = [
     {"submit": ["away"]},
     {"submit": ["lost"]},
-    {"submit": ["lost", "lost"]},
+    {"submit": ["lost", "lost"], "find": ["", "blind"]},
     {"submit": ["late"]},
     {"submit": ["late", "lost"]},
     {"submit": ["twice"]},
@@ -118,8 +118,8 @@ class Town(Installation):
 
 @pytest.fixture(scope="module")
 async def town(tmp_path_factory, databases, temporal_env):
-    (port,) = free_ports(1)
-    databases.furnish(directory := tmp_path_factory.mktemp("town"))
+    (port,), directory = free_ports(1), tmp_path_factory.mktemp("town")
+    databases.furnish(directory)
     settings = Settings(
         state_dir=directory,
         smtp_port=port,

@@ -81,7 +81,7 @@ WRITING = {"prepare": "C_GenerateKeyPair", "write": "C_CreateObject"}
 BYTES = {  # how far a file gets; an object of SoftHSM has some 300 to 1200 bytes
     "torn": (0, 1, 64, 200, 500),
     # Beyond that SoftHSM 2.6.1 answers CKR_OK, keeps the object in memory and a torn file on disk:
-    # see docs/operations/faults.md.
+    # see docs/operations/fault-instruments.md.
     "room": (0, 1),
 }
 

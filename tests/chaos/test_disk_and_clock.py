@@ -16,8 +16,8 @@ from tests.chaos.case import Case
 from tests.chaos.instruments.full_disk import SCENARIOS
 from tests.chaos.processes import inherited
 from tests.chaos.world import World
-from tests.databases import Databases, Files
 
+pytestmark = pytest.mark.sqlite
 PROJECT = Path(__file__).resolve().parents[2]
 # A mount of one's own; who is not root may have it in a user namespace of one's own.
 ALONE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
@@ -25,16 +25,13 @@ NAMES = [f"{name} {room}" for name, (_, rooms) in SCENARIOS.items() for room in 
 
 
 @pytest.fixture(scope="module")
-def on_a_full_disk(tmp_path_factory):
-    """What came of each scenario; a database is a file there."""
+def on_a_full_disk(migrated_file, tmp_path_factory):
+    """What came of each scenario."""
     directory = tmp_path_factory.mktemp("small")
-    made = tmp_path_factory.mktemp("made")
-    copy = tmp_path_factory.mktemp("copy")
-    Databases(Files(), made).migrated(copy)
     done = subprocess.run(
         [*ALONE, sys.executable, "-m", "tests.chaos.instruments.full_disk", str(directory)],
         cwd=PROJECT,
-        input=(copy / "cardflow.db").read_bytes(),
+        input=migrated_file.read_bytes(),
         capture_output=True,
         timeout=200,
         check=False,
@@ -47,7 +44,6 @@ def those(kind):
     return [name for name in NAMES if name.startswith(kind)]
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("name", those("documents"))
 def test_a_document_without_room_leaves_nothing_and_is_kept_later(on_a_full_disk, name):
     found = on_a_full_disk[name]
@@ -55,7 +51,6 @@ def test_a_document_without_room_leaves_nothing_and_is_kept_later(on_a_full_disk
     assert all(found.values()), found
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("name", those("database"))
 def test_what_was_committed_before_the_disk_was_full_is_whole(on_a_full_disk, name):
     found = on_a_full_disk[name]
@@ -63,7 +58,6 @@ def test_what_was_committed_before_the_disk_was_full_is_whole(on_a_full_disk, na
     assert (found["ok"], found["entries"]) == (True, True)
 
 
-@pytest.mark.sqlite
 @pytest.mark.parametrize("name", those("journal"))
 def test_a_line_of_the_journal_that_had_no_room_does_not_count(on_a_full_disk, name):
     found = on_a_full_disk[name]

@@ -7,11 +7,13 @@ repeats under its Message-ID, nothing that was acknowledged lost.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from cardflow.settings import setting_name
 from tests.chaos.instruments.tcp_proxy import DOWN, UP, Fault, Proxy, before
@@ -29,6 +31,7 @@ LINES = (
     "worker to relay",
     "people to API",
 )
+TO_DATABASE = ("API to database", "worker to database")
 KINDS = ("delay", "black hole", "reset", "truncate", "duplicate")
 LATER = 2_500  # bytes: in the middle of a talk, not at its first words
 
@@ -47,11 +50,11 @@ class Disturbance:
         return f"{self.line}: {self.fault.name}"
 
 
-def every_disturbance() -> list[Disturbance]:
+def every_disturbance(lines: tuple[str, ...] = LINES) -> list[Disturbance]:
     """Return each kind of fault in each direction of each line; the modes take turns."""
     faults = [
         (line, Fault(kind, way, after, seconds=1.5))
-        for line in LINES
+        for line in lines
         for kind in KINDS
         for way in (UP, DOWN)
         for after in ((0, LATER) if line != "worker to relay" else (0,))
@@ -59,15 +62,12 @@ def every_disturbance() -> list[Disturbance]:
     return [Disturbance(line, f, MODES[n % 4], n) for n, (line, f) in enumerate(faults)]
 
 
-CASES = every_disturbance()
-
-
 class Network:
     """The proxies between the world's processes."""
 
     def __init__(self, world: World, proxies: dict[str, Proxy]) -> None:
         self.world, self.proxies = world, proxies
-        self._turn = {line: asyncio.Lock() for line in LINES}
+        self._turn = {line: asyncio.Lock() for line in proxies}
 
     async def disturbed(self, case: Disturbance) -> None:
         """Take an update to its end while the fault happens on its line."""
@@ -82,39 +82,46 @@ class Network:
 
 async def networked(world: World, stack: AsyncExitStack) -> Network:
     """Have the world's processes speak through proxies from now on."""
-    settings = world.settings
-    host, _, temporal = settings.temporal_address.rpartition(":")
+    proxies, moved = await _lines(world, stack), {}
     people, door = free_ports(2)
-    by_api = await stack.enter_async_context(before((host, int(temporal))))
-    by_worker = await stack.enter_async_context(before((host, int(temporal))))
-    relay = await stack.enter_async_context(before(("127.0.0.1", settings.smtp_port)))
-    await _moved(
-        world,
-        "api",
-        temporal_address=f"127.0.0.1:{by_api.port}",
-        api_port=str(people),
-        door_port=str(door),
-    )
-    await _moved(
-        world,
-        "worker",
-        temporal_address=f"127.0.0.1:{by_worker.port}",
-        smtp_port=str(relay.port),
-    )
-    proxies = {
-        "agent to API": await stack.enter_async_context(
-            before(("127.0.0.1", door), settings.door_port)
-        ),
-        "API to Temporal": by_api,
-        "worker to Temporal": by_worker,
-        "worker to relay": relay,
-        "people to API": await stack.enter_async_context(
-            before(("127.0.0.1", people), settings.api_port)
-        ),
+    settings = world.settings
+    moved["api"] = {
+        "temporal_address": f"127.0.0.1:{proxies['API to Temporal'].port}",
+        "api_port": str(people),
+        "door_port": str(door),
     }
-    for name in ("api", "worker"):
+    moved["worker"] = {
+        "temporal_address": f"127.0.0.1:{proxies['worker to Temporal'].port}",
+        "smtp_port": str(proxies["worker to relay"].port),
+    }
+    if settings.database_url.startswith("postgresql"):
+        for name, line in zip(moved, TO_DATABASE, strict=True):
+            url = make_url(settings.database_url)
+            proxies[line] = await stack.enter_async_context(before((url.host, url.port)))
+            moved[name]["database_url"] = url.set(port=proxies[line].port).render_as_string(False)
+    for name, changed in moved.items():
+        await _moved(world, name, **changed)
+    # The agents and the people know these ports; the API has moved behind them.
+    for line, (target, port) in {
+        "people to API": (people, settings.api_port),
+        "agent to API": (door, settings.door_port),
+    }.items():
+        proxies[line] = await stack.enter_async_context(before(("127.0.0.1", target), port))
+    for name in moved:
         await world.processes[name].ready()
     return Network(world, proxies)
+
+
+async def _lines(world: World, stack: AsyncExitStack) -> dict[str, Proxy]:
+    host, _, temporal = world.settings.temporal_address.rpartition(":")
+    targets = {
+        "API to Temporal": (host, int(temporal)),
+        "worker to Temporal": (host, int(temporal)),
+        "worker to relay": ("127.0.0.1", world.settings.smtp_port),
+    }
+    return {
+        line: await stack.enter_async_context(before(target)) for line, target in targets.items()
+    }
 
 
 async def _moved(world: World, name: str, **changed: str) -> None:
@@ -126,31 +133,41 @@ async def _moved(world: World, name: str, **changed: str) -> None:
     process.pid = await process.start()
 
 
-@pytest.fixture(scope="module")
-async def run(
-    here: World, request: pytest.FixtureRequest
-) -> AsyncIterator[dict[str, asyncio.Task]]:
-    """The chosen cases, under way beside each other."""
-    chosen = [
-        item.callspec.params["case"]
-        for item in request.session.items
-        if item.module is request.module
-    ]
+@asynccontextmanager
+async def under_way(world: World, cases: list[Disturbance]) -> AsyncIterator[dict[str, Any]]:
+    """Yield the cases, under way beside each other, by name."""
     async with AsyncExitStack() as stack:
-        network = await networked(here, stack)
-        tasks = {case.name: asyncio.create_task(network.disturbed(case)) for case in chosen}
+        network = await networked(world, stack)
+        tasks = {case.name: asyncio.create_task(network.disturbed(case)) for case in cases}
+        try:
+            yield tasks
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+def chosen(request: pytest.FixtureRequest) -> list[Disturbance]:
+    """Return the cases of the module that this run of tests is to try."""
+    items = [item for item in request.session.items if item.module is request.module]
+    return [item.callspec.params["case"] for item in items]
+
+
+@pytest.fixture(scope="module")
+async def run(here: World, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
+    """The chosen cases, under way."""
+    async with under_way(here, chosen(request)) as tasks:
         yield tasks
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=pytest.mark.slow if n % 19 else ())
-        for n, case in enumerate(CASES)
-    ],
-)
+def parameters(cases: list[Disturbance], *, every: int) -> list[Any]:
+    """Return the cases as parameters; all but each n-th are for the long run of all tests."""
+    return [
+        pytest.param(case, id=case.name, marks=pytest.mark.slow if n % every else ())
+        for n, case in enumerate(cases)
+    ]
+
+
+@pytest.mark.parametrize("case", parameters(every_disturbance(), every=19))
 async def test_an_update_ends_as_if_the_network_had_been_good(run, case) -> None:
     await run[case.name]

@@ -122,14 +122,14 @@ class Card:
         """Return a new visit process."""
         return Sitting(self)
 
-    def look_by_agent(self) -> list[dict[str, Any]] | None:
-        """Return what the agent's inspector reports, or None when it died."""
+    def look_by_agent(self) -> Any:
+        """Return what the agent's inspector reports, in no order, or None when it died."""
         watched = {"name": "shim", "path": self.desk.module}
         line = self.zygote.fork("inspector", self.desk.reader.environment, watched)
         line.send({"thorough": True})
         answer = line.receive()
         line.close()
-        return None if answer is None else answer["tokens"]
+        return None if answer is None else _unordered(answer["tokens"])
 
     # The oracle
 
@@ -143,9 +143,9 @@ class Card:
         return answer
 
     def files(self) -> dict[str, str]:
-        """Return the files that the card consists of, with their digests."""
+        """Return the files of the card's objects, with their digests; a login writes another."""
         (token,) = [path for path in self.desk.reader.slots.iterdir() if path.is_dir()]
-        files = (path for path in token.iterdir() if path.suffix == ".object")
+        files = set(token.glob("*.object")) - {token / "token.object"}
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -311,6 +311,13 @@ class Errand:
         assert verify_signature(
             certificate.public_key(), base64.b64decode(proof.signature), message
         )
+
+
+def _unordered(told: Any) -> Any:
+    """Return the same with its lists sorted: SoftHSM lists a card's objects as it likes."""
+    if isinstance(told, dict):
+        return {key: _unordered(value) for key, value in told.items()}
+    return sorted(map(_unordered, told), key=repr) if isinstance(told, list) else told
 
 
 def digest_of(order: CertificateOrder) -> str:

@@ -37,7 +37,7 @@ def at_the_end(errand: Errand, *, torn: int = 0) -> None:
     assert seen[old.cka_id]["counts"] == {"certificate": 1, "private": 0, "public": 1}, "of others"
     assert digest_of(old) not in seen[old.cka_id]["certificates"]
     assert sum(seen[card.debt.cka_id]["counts"].values()) == 0, "the debt is not paid"
-    left = len(card.files()) - len(card.kept) - len(("token", "certificate", "private", "public"))
+    left = len(card.files()) - len(card.kept) - len(("certificate", "private", "public"))
     assert 0 <= left <= torn, "objects were left over"
     _common(errand)
 

@@ -62,9 +62,10 @@ class Relay:
             while line := await reader.readline():
                 point = line.split()[0].decode().upper()
                 self.mails_begun += point == "MAIL"
+                is_asked_for = self._due(point) in ("", "trickle", "twice")
                 if not await self._answer(point, writer):
                     return
-                if point == "DATA" and not await self._content(reader, writer):
+                if point == "DATA" and is_asked_for and not await self._content(reader, writer):
                     return
                 if point == "QUIT":
                     return

@@ -45,7 +45,7 @@ class Zygote:
     def close(self) -> None:
         """End the zygote; its forks end when their lines do."""
         self._line.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 class Line:
