@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-described check sbom audit fmt bench histories screenshots
+.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-described test-postgres check sbom audit fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,6 +48,9 @@ test-all: setup-tests setup-node ## Every test
 
 test-described: setup-tests ## Ask each operation of the API 1,000 times by chance; more than an hour
 	@$(PYTEST) tests/api/described -m slow --examples 1000
+
+test-postgres: setup-tests setup-node ## Every test, with all databases on a PostgreSQL server that the run starts
+	@$(PYTEST) --database postgresql
 
 check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m ruff format --check .

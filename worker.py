@@ -20,6 +20,7 @@ from activities.mail.trials import Trials
 from activities.mail_out import MailActivities, MailRoundActivities
 from activities.records import RecordActivities
 from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
+from cardflow.collector import keep_what_is_loaded
 from cardflow.db.ca_record import CARecord
 from cardflow.db.migrate import database_objections
 from cardflow.db.update_record import UpdateRecord
@@ -29,6 +30,7 @@ from cardflow.logs import write_json_logs
 from cardflow.profiles import load_profiles
 from cardflow.settings import Settings, load_settings
 from cardflow.sql import create_engine, sessions_of
+from cardflow.temporal import limits
 from cardflow.temporal.client import connect
 from cardflow.temporal.ending import run_and_exit
 from cardflow.temporal.schedules import Round, keep
@@ -87,6 +89,7 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),
         graceful_shutdown_timeout=LET_FINISH,
+        sticky_queue_schedule_to_start_timeout=limits.STICKY,
     )
 
 
@@ -124,7 +127,9 @@ async def main() -> None:
     client = await connect(settings, metrics=True)
     for round in ROUNDS:
         await keep(client, settings.temporal_task_queue, round)
-    async with build_worker(client, settings, engine, ca):
+    worker = build_worker(client, settings, engine, ca)
+    keep_what_is_loaded()
+    async with worker:
         log.info("the worker runs on task queue %s", settings.temporal_task_queue)
         maintenance = asyncio.create_task(maintain(ca))
         await _told_to_end(maintenance)

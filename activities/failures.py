@@ -6,6 +6,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from cardflow.errors import CardflowError, Refused
+from cardflow.failpoints import effect
 
 
 class Failures(Interceptor):
@@ -19,7 +20,8 @@ class Failures(Interceptor):
 class _Translation(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         try:
-            return await super().execute_activity(input)
+            with effect(f"worker.{input.fn.__name__}"):
+                return await super().execute_activity(input)
         except CardflowError as error:
             # Finality is said here because Temporal matches type names and knows no inheritance.
             details = error.objections if isinstance(error, Refused) else []

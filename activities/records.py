@@ -32,6 +32,6 @@ class RecordActivities:
     @activity.defn
     async def publish(self, publication: Publication) -> Published:
         """The events and the state after them are on record; their mails are sent or queued."""
-        mails = await self._record.publish(publication.view, publication.events)
+        mails = await self._record.publish(publication)
         unsent = await self._postman.send(mails, seconds=SECONDS_FOR_MAIL)
         return Published(tuple(unsent))

@@ -16,6 +16,7 @@ from agent.drivers import CardFailure, CardKey, TokenDriver, sign_sha256
 from agent.journal import Journal
 from agent.signing import check_form, sign_form
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import (
     CertificateOrder,
     CleanUpJob,
@@ -127,7 +128,8 @@ class CardWork:
         assert self._form is not None  # noqa: S101 check demands it
         self._progress()
         der, key = self._driver.signing_key(job.signer)
-        self.signed = sign_form(self._form, job, der, key)
+        with effect("helper.sign_form"):
+            self.signed = sign_form(self._form, job, der, key)
 
     def _retire(self, ref: ObjectRef) -> None:
         self._progress()
@@ -151,7 +153,11 @@ class CardWork:
         if not csr.is_signature_valid:
             raise CardFailure(Outcome.CARD_FAILED, "the card signed the request wrongly")
         csr_pem = csr.public_bytes(Encoding.PEM).decode()
-        self._journal.keep_csr(order.cka_id, spki, csr_pem)
+        try:
+            self._journal.keep_csr(order.cka_id, spki, csr_pem)
+        except OSError as error:
+            reason = f"the agent's journal cannot be written: {error.strerror}"
+            raise CardFailure(Outcome.CARD_FAILED, reason) from None
         return csr_pem
 
     def _write(self, order: CertificateOrder, nonce: str) -> None:

@@ -15,6 +15,7 @@ from agent import VERSION
 from cardflow import httpsig
 from cardflow.device_keys import DUE
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 
 JSON = "application/json"
 PATIENCE_SECONDS = 15.0
@@ -88,9 +89,10 @@ class Door:
             method, url, body, JSON, key=self._key, keyid=self._keyid, now=self.now()
         )
         try:
-            return await self._client.request(
-                method, url, content=body, headers=headers, timeout=patience
-            )
+            with effect(_named(method, path)):
+                return await self._client.request(
+                    method, url, content=body, headers=headers, timeout=patience
+                )
         except httpx2.HTTPError as error:
             why = f"{type(error).__name__}: {error}"[:200]
             raise Unavailable(f"the server does not answer ({why})") from error
@@ -103,6 +105,11 @@ class Door:
             return False
         before, self._ahead = self._ahead, datetime.now(UTC) - theirs.astimezone(UTC)
         return abs(self._ahead - before) > CLOCKS_AGREE_WITHIN
+
+
+def _named(method: str, path: str) -> str:
+    """Return the failpoint of a request: ``agent.put_presence`` and the like."""
+    return f"agent.{method.lower()}_{path.partition('?')[0].rpartition('/')[2]}"
 
 
 def origin(server: str) -> str:

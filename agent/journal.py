@@ -3,9 +3,12 @@
 ECDSA signatures differ each time, so only the stored bytes make a repeat equal to the first answer.
 """
 
+import errno
 import json
 import os
 from pathlib import Path
+
+from cardflow.failpoints import effect
 
 
 class Journal:
@@ -22,14 +25,17 @@ class Journal:
         return ""
 
     def keep_csr(self, cka_id: str, spki_sha256: str, csr_pem: str) -> None:
-        """Leave the CSR on disk."""
+        """Leave the CSR on disk, or raise OSError."""
         entry = {"cka_id": cka_id, "spki_sha256": spki_sha256, "csr_pem": csr_pem}
         line = json.dumps(entry, separators=(",", ":")).encode()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            # The line break comes first: it ends whatever a crash left of the line before.
-            os.write(descriptor, b"\n" + line + b"\n")
-            os.fsync(descriptor)
+            with effect("helper.journal"):
+                # The line break comes first: it ends whatever a crash left of the line before.
+                text = b"\n" + line + b"\n"
+                if os.write(descriptor, text) != len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

@@ -10,6 +10,7 @@ from agent.memory import Pin
 from agent.messages import Phase
 from agent.pin import Prompt, Question, warning_for
 from agent.purposes import purpose
+from cardflow.failpoints import effect
 from cardflow.jobs import Job, Outcome
 
 
@@ -35,7 +36,8 @@ class Login:
             return self._log_in(facts.serial, PROTECTED_AUTH)
         pin = Pin()
         try:
-            self._prompt.ask(question, pin)
+            with effect("helper.prompt"):
+                self._prompt.ask(question, pin)
             _check_length(pin, facts)
             self._phase(Phase.WORKING)
             return self._log_in(facts.serial, pin)
@@ -54,7 +56,7 @@ class Login:
 
     def _log_in(self, token_serial: str, pin: object) -> Session:
         """Look for the card again, because a person takes long; then call C_Login, once."""
-        with named():
+        with named(), effect("helper.login"):
             token, _ = self._module.find(token_serial)
             return token.open(rw=True, user_pin=pin)
 

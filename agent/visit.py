@@ -22,6 +22,7 @@ from agent.memory import leave_no_dump
 from agent.messages import Channel, Phase, Surroundings, read_job
 from agent.pin import PinentryPrompt, Prompt, TerminalPrompt
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import CardJob, IssuedForm, Job, JobResult, Outcome, in_pieces
 from cardflow.wire import from_json, to_json
 
@@ -117,9 +118,11 @@ def serve(channel: Channel) -> None:
         if result.outcome is not Outcome.DONE or holding <= 0:
             visit.end()
             signed = in_pieces(visit.signed)
-            channel.send({"result": to_json(result), "holding": False, "signed": signed})
+            with effect("helper.answer"):
+                channel.send({"result": to_json(result), "holding": False, "signed": signed})
             return
-        channel.send({"result": to_json(result), "holding": True})
+        with effect("helper.answer_and_hold"):
+            channel.send({"result": to_json(result), "holding": True})
     visit.end()
 
 

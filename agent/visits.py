@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.children import Child
 from agent.messages import Phase, Surroundings, job_message
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import IssuedForm, Job, JobResult, Outcome
 from cardflow.wire import from_json, to_json
 
@@ -42,7 +43,8 @@ class Visits:
             running = await self._for(job, around)
             if running is None:
                 return _ended(job, Outcome.VISIT_OVER, "the visit is over: a new click is needed")
-            await running.child.send(job_message(job, form))
+            with effect("agent.give_job"):
+                await running.child.send(job_message(job, form))
             return await self._result(running, around)
         except TimeoutError:
             ended = self._broken_off(job, Outcome.PIN_TIMED_OUT, f"no answer for {self._silence} s")
@@ -81,7 +83,8 @@ class Visits:
         if not job.card.opens_visit:
             return None
         await self.close()
-        child = await Child.start("agent.visit", to_json(around))
+        with effect("agent.start_visit"):
+            child = await Child.start("agent.visit", to_json(around))
         self._running = _Running(job.card.visit_id, child)
         return self._running
 

@@ -15,7 +15,9 @@ from api.card_door import card_options
 from api.checkpoints import keep_checkpoints
 from api.client_certificates import Proxied
 from api.housekeeping import keep_house
+from api.measuring import keep_measures
 from api.state import State, opened
+from cardflow.collector import keep_what_is_loaded
 from cardflow.db.migrate import database_objections
 from cardflow.errors import Refused
 from cardflow.logs import write_json_logs
@@ -25,6 +27,7 @@ from cardflow.temporal.ending import run_and_exit
 GRACE_SECONDS = 5
 # RFC 9325 4.2: of TLS 1.2, authenticated encryption with forward secrecy; TLS 1.3 has nothing else.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+KEPT = (keep_house, keep_checkpoints, keep_measures)
 
 log = logging.getLogger("api")
 
@@ -50,7 +53,8 @@ async def serve(settings: Settings) -> None:
         if found := await database_objections(state.engine):
             raise Refused(*found)
         doors = await _doors(settings, state)
-        kept = [asyncio.create_task(keep(state)) for keep in (keep_house, keep_checkpoints)]
+        keep_what_is_loaded()
+        kept = [asyncio.create_task(keep(state)) for keep in KEPT]
         _on_signals(doors)
         log.info("people: %s, agents: %s", settings.public_url, settings.door_url)
         try:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 from temporalio.client import (
     Client,
     WorkflowUpdateFailedError,
@@ -27,7 +29,8 @@ from cardflow.db.tables import JournalAnswer, JournalEntry
 from cardflow.db.views import text_of
 from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
-from cardflow.model import Action, Reply
+from cardflow.failpoints import effect
+from cardflow.model import Act, Action, Reply
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 from workflows.card_update import ACT, CardUpdate, workflow_id
@@ -39,6 +42,12 @@ NO_ANSWER = (
     f"{HEADER} again to learn what came of it"
 )
 FOREIGN = "the action is for another update"
+ACTIONS = Counter(
+    "cardflow_actions", "What updates answered to people's actions.", ["act", "answer"]
+)
+for _act in Act:
+    for _answer in ("accepted", "refused"):
+        ACTIONS.labels(_act, _answer)
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,10 @@ async def take(
     state: State, card_id: str, action: Action, *, patience: timedelta = PATIENCE
 ) -> Taken:
     """Have the update on the card take the action, once; a refusal is Problem 409."""
-    await _check_open(state, action)
-    entry = await record(state, action)
-    if not _same(peek(entry.token), action):
+    kept = await _journal(state, action, state.keys.signer.sign(action), only_open=True)
+    if not _same(peek(kept.entry.token), action):
         raise invalid(HEADER, "this key was used for another request", "use a new key")
-    return await _settled(state, card_id, entry, patience)
+    return await _settled(state, card_id, kept, patience)
 
 
 async def take_signed(state: State, update_id: str, card_id: str, token: str) -> Taken:
@@ -68,60 +76,73 @@ async def take_signed(state: State, update_id: str, card_id: str, token: str) ->
         raise invalid("token", str(refusal)) from refusal
     if action.update_id != update_id:
         raise invalid("token", FOREIGN)
-    await _check_open(state, action)
-    entry = await _journal(state, action, token)
-    if entry.token != token:
+    kept = await _journal(state, action, token, only_open=True)
+    if kept.entry.token != token:
         raise invalid("token", "another action has this id")
-    return await _settled(state, card_id, entry, PATIENCE)
+    return await _settled(state, card_id, kept, PATIENCE)
 
 
-async def _settled(state: State, card_id: str, entry: JournalEntry, patience: timedelta) -> Taken:
-    answer = await _kept_answer(state, entry.action_id)
+async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelta) -> Taken:
+    answer = kept.answer
     if answer is None:
-        answer = await _send(state, card_id, entry, patience)
+        answer = await _send(state, card_id, kept.entry, patience)
         await keep_answer(state, answer)
+        verdict = "accepted" if answer.accepted else "refused"
+        ACTIONS.labels(peek(kept.entry.token).act, verdict).inc()
     if not answer.accepted:
         raise await told(state, json.loads(answer.answer))
-    return Taken(peek(entry.token), from_json(Reply, json.loads(answer.answer)))
-
-
-async def _check_open(state: State, action: Action) -> None:
-    """An update that has ended answers repeats from the journal and takes nothing new."""
-    async with transaction(state.reads) as session:
-        if await journalled(session, action.id):
-            return
-        update = await find_update(session, action.update_id)
-    if update and update.ended_at:
-        raise refused([f"this update has ended: {update.stage}"])
+    return Taken(peek(kept.entry.token), from_json(Reply, json.loads(answer.answer)))
 
 
 async def record(state: State, action: Action) -> JournalEntry:
     """Return the action's entry in the journal, made now unless it was there."""
-    return await _journal(state, action, state.keys.signer.sign(action))
+    return (await _journal(state, action, state.keys.signer.sign(action), only_open=False)).entry
 
 
-async def _journal(state: State, action: Action, token: str) -> JournalEntry:
-    async with transaction(state.sessions) as session:
-        if entry := await journalled(session, action.id):
-            return entry
-    entry = JournalEntry(
-        action_id=action.id, update_id=action.update_id, token=token, recorded_at=utc_now()
-    )
+@dataclass(frozen=True)
+class _Kept:
+    """An action in the journal, and what was answered to it before."""
+
+    entry: JournalEntry
+    answer: JournalAnswer | None = None
+
+
+async def _journal(state: State, action: Action, token: str, *, only_open: bool) -> _Kept:
+    # In one transaction: at a busy database each one more is what a person waits for.
     try:
-        async with transaction(state.sessions) as session:
-            session.add(entry)
+        with effect("api.journal"):
+            async with transaction(state.sessions) as session:
+                if entry := await journalled(session, action.id):
+                    return _Kept(entry, await answer_to(session, action.id))
+                if only_open:
+                    await _check_open(session, action)
+                entry = JournalEntry(
+                    action_id=action.id,
+                    update_id=action.update_id,
+                    token=token,
+                    recorded_at=utc_now(),
+                )
+                session.add(entry)
     except IntegrityError:
         # A repeat of the same request won the race.
-        return await _journal(state, action, token)
-    return entry
+        return await _journal(state, action, token, only_open=only_open)
+    return _Kept(entry)
+
+
+async def _check_open(session: AsyncSession, action: Action) -> None:
+    """An update that has ended answers repeats from the journal and takes nothing new."""
+    update = await find_update(session, action.update_id)
+    if update and update.ended_at:
+        raise refused([f"this update has ended: {update.stage}"])
 
 
 async def keep_answer(state: State, answer: JournalAnswer) -> None:
     """Leave the answer beside the action, unless one stands there."""
     try:
-        async with transaction(state.sessions) as session:
-            if await answer_to(session, answer.action_id) is None:
-                session.add(answer)
+        with effect("api.keep_answer"):
+            async with transaction(state.sessions) as session:
+                if await answer_to(session, answer.action_id) is None:
+                    session.add(answer)
     except IntegrityError:
         return  # the same answer to the same action, from a repeat that ran beside us
 
@@ -139,11 +160,6 @@ def accepted(action: Action, reply: Reply) -> JournalAnswer:
     return JournalAnswer(
         action_id=action.id, accepted=True, answer=text_of(reply), recorded_at=utc_now()
     )
-
-
-async def _kept_answer(state: State, action_id: str) -> JournalAnswer | None:
-    async with transaction(state.sessions) as session:
-        return await answer_to(session, action_id)
 
 
 async def _send(
@@ -165,9 +181,10 @@ async def _send(
 
 async def _execute(client: Client, card_id: str, entry: JournalEntry, patience: timedelta) -> Reply:
     handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
-    reply: Reply = await handle.execute_update(
-        ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
-    )
+    with effect("api.act"):
+        reply: Reply = await handle.execute_update(
+            ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=patience
+        )
     return reply
 
 

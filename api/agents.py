@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from prometheus_client import Gauge
 
 from api.agent_caller import BODY_LIMIT, Call, admitted, check_standing, is_key_due, said, takes
 from api.bridge import Bridge, Dismissed, Revoked
@@ -30,11 +31,13 @@ from cardflow.decisions import utc_now
 from cardflow.device_keys import DUE
 from cardflow.enrolment import EnrolmentAnswer, EnrolmentRequest
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import JobResult, TokenReport
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 
 WAIT = 25  # seconds; shorter than what proxies on the way usually allow
+CONNECTED = Gauge("cardflow_agents_connected", "Agents that wait for work at this process.")
 
 
 @dataclass(frozen=True)
@@ -147,13 +150,14 @@ async def enrol_agent(request: Request, state: Everything) -> EnrolmentAnswer:
 )
 async def report_presence(request: Request, response: Response, state: Everything) -> None:
     """Tell what is in the readers, on each change and at least every 15 seconds."""
-    async with admitted(request, state) as call:
-        tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
-        if len({token.token_serial for token in tokens}) < len(tokens):
-            raise Problem(422, "two tokens report the same serial number")
-        await replace_presence(call.session, call.agent, tokens, now=utc_now())
-        if is_key_due(state.settings, call.agent, utc_now()):
-            response.headers[DUE] = "due"
+    with effect("api.presence"):
+        async with admitted(request, state) as call:
+            tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
+            if len({token.token_serial for token in tokens}) < len(tokens):
+                raise Problem(422, "two tokens report the same serial number")
+            await replace_presence(call.session, call.agent, tokens, now=utc_now())
+            if is_key_due(state.settings, call.agent, utc_now()):
+                response.headers[DUE] = "due"
 
 
 @router.get(
@@ -173,7 +177,8 @@ async def next_job(
         agent_id = call.agent.id
     gone = asyncio.ensure_future(_disconnected(request))
     try:
-        task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
+        with CONNECTED.track_inprogress():
+            task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
     except Dismissed:
         async with transaction(state.reads) as session:
             await check_standing(session, await find_agent(session, agent_id))
@@ -235,7 +240,8 @@ async def _handed(state: State, desk: Desk, agent_id: str, task: Task) -> JobOut
         raise
     # The prompt names the holder; workflows know nobody's name, so it is put in here.
     asked = replace(task.job, card=replace(task.job.card, holder_name=holder))
-    job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
+    with effect("api.hand_out"):
+        job = desk.jobs.sign(task.kind, asked, agent_id=agent_id, now=utc_now())
     card = task.job.card
     handed = Handed(task.token.hex(), card.update_id, card.visit_id, task.workflow_id)
     return JobOut(job=job, task=desk.sealer.seal(text_of(handed).encode(), agent_id))

@@ -38,6 +38,7 @@ from cardflow.db.register_updates import answer_to, find_update, names_of, patie
 from cardflow.db.tables import Update
 from cardflow.decisions import peek, utc_now
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import Act, Action, Reply, Role, Stage, Verdict
 from cardflow.sql import transaction
 from workflows.card_update import CA_ANSWERED, CardUpdate, workflow_id
@@ -206,11 +207,12 @@ async def _remember(state: State, action: Action, facts: RequestFacts) -> None:
     entry = audit.Entry(
         "request_decided", action.at, actor=action.actor, update_id=action.update_id, facts=said
     )
-    async with transaction(state.sessions) as session:
-        if await answer_to(session, action.id) is None:
-            session.add(accepted(action, reply))
-            await session.flush()
-            await audit.append(session, entry)
+    with effect("api.record_decision"):
+        async with transaction(state.sessions) as session:
+            if await answer_to(session, action.id) is None:
+                session.add(accepted(action, reply))
+                await session.flush()
+                await audit.append(session, entry)
 
 
 async def _nudge(state: State, update: Update, lane: str) -> None:
@@ -218,7 +220,8 @@ async def _nudge(state: State, update: Update, lane: str) -> None:
     try:
         client = await state.temporal.client()
         handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(update.card_id))
-        await handle.signal(CA_ANSWERED, lane, rpc_timeout=PATIENCE)
+        with effect("api.nudge"):
+            await handle.signal(CA_ANSWERED, lane, rpc_timeout=PATIENCE)
     except (RPCError, Unavailable) as error:
         log.warning("update %s was not told of its CA's answer: %s", update.id, error)
 

@@ -22,6 +22,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.jobs import JOB_TYPES, Job, JobKind, JobResult
 
 RETRY_AFTER = timedelta(milliseconds=50)
@@ -61,7 +62,9 @@ class CardTasks:
         )
         # Temporal itself answers an empty poll one second before its time is over.
         timeout = timedelta(seconds=seconds + 1)
-        response = await client.workflow_service.poll_activity_task_queue(request, timeout=timeout)
+        with effect("api.poll"):
+            service = client.workflow_service
+            response = await service.poll_activity_task_queue(request, timeout=timeout)
         return await self._read(client, agent_id, response) if response.task_token else None
 
     async def _read(
@@ -101,7 +104,8 @@ class CardTasks:
             failure=failure,
         )
         try:
-            await client.workflow_service.respond_activity_task_failed(request)
+            with effect("api.give_back"):
+                await client.workflow_service.respond_activity_task_failed(request)
         except RPCError as gone:
             log.info("a job of agent %s was over already: %s", agent_id, gone.status.name)
 
@@ -112,7 +116,8 @@ class CardTasks:
             task_token=token, namespace=client.namespace, identity=_identity(agent_id)
         )
         try:
-            answer = await client.workflow_service.record_activity_task_heartbeat(request)
+            with effect("api.beat"):
+                answer = await client.workflow_service.record_activity_task_heartbeat(request)
         except RPCError as error:
             raise _translated(error) from error
         return answer.cancel_requested
@@ -130,7 +135,8 @@ class CardTasks:
             result=Payloads(payloads=payloads),
         )
         try:
-            await client.workflow_service.respond_activity_task_completed(request)
+            with effect("api.complete"):
+                await client.workflow_service.respond_activity_task_completed(request)
         except RPCError as error:
             raise _translated(error) from error
 

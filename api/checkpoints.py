@@ -10,6 +10,7 @@ from cardflow.checkpoints import Checkpoint, Finding, read, read_all
 from cardflow.db import checkpoints
 from cardflow.decisions import utc_now
 from cardflow.errors import CardflowError
+from cardflow.failpoints import effect
 from cardflow.sql import transaction
 
 LOOK_EVERY_SECONDS = 60.0
@@ -47,7 +48,8 @@ def _patience(state: State) -> timedelta:
 async def make_checkpoint(state: State) -> Checkpoint | None:
     """Return the newest checkpoint, made now if it was time, and exported with those before it."""
     keys = state.keys
-    made = await checkpoints.make(state.sessions, keys.signer, keys.decision_root, utc_now())
+    with effect("api.checkpoint"):
+        made = await checkpoints.make(state.sessions, keys.signer, keys.decision_root, utc_now())
     await _export(state)
     return made
 
@@ -60,7 +62,8 @@ async def _export(state: State) -> None:
         async with transaction(state.reads) as session:
             tokens = await checkpoints.tokens(session, done)
         made = [read(token, state.keys.decision_root) for token in tokens]
-        await asyncio.to_thread(checkpoint_files.export, directory, made)
+        with effect("api.export_checkpoint"):
+            await asyncio.to_thread(checkpoint_files.export, directory, made)
     except OSError:
         log.exception("checkpoints of the audit trail were not exported")
 

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.agent_caller import body_of, check_version, said, signature_of
+from api.agent_caller import check_version, said, signature_of
 from api.mailing import domain_of, send_soon
 from api.problems import Problem, invalid
 from api.state import State
@@ -44,7 +44,7 @@ class _Admission:
 
 async def enrol(request: Request, state: State) -> EnrolmentAnswer:
     """Return the answer to a workstation that proved a code; asked again, it is the same."""
-    body = await body_of(request)
+    body = await request.body()
     claim = said(EnrolmentRequest, body)
     signature_of(request, state, body, lambda key_id: _key_of(claim, key_id))
     check_version(state.settings, claim.version)

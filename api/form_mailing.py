@@ -24,6 +24,7 @@ from cardflow.db.register_updates import find_mail
 from cardflow.db.tables import Mail, Person
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import Lane
 from cardflow.sql import transaction
 from workflows.afterwork import Delivery, mails
@@ -91,11 +92,12 @@ async def _printed(state: State, looked: Looked, lane: Lane, holder: Person) -> 
 async def _deliver(state: State, mail: Mail) -> None:
     """Have the mail on its way; once sent, delivering it again changes nothing."""
     client = await state.temporal.client()
-    await client.start_workflow(
-        Delivery.run,
-        mails(mail.id),
-        id=f"mail/{mail.update_id}/form/{mail.id}",
-        task_queue=state.settings.temporal_task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-    )
+    with effect("api.mail_form"):
+        await client.start_workflow(
+            Delivery.run,
+            mails(mail.id),
+            id=f"mail/{mail.update_id}/form/{mail.id}",
+            task_queue=state.settings.temporal_task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        )

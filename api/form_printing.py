@@ -24,6 +24,7 @@ from cardflow.documents.forms import (
 from cardflow.documents.pictures import pages_of
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.texts import TEXTS
+from cardflow.failpoints import effect
 from cardflow.jobs import SignatureBox
 from cardflow.lifecycle import document_kind, form_signature
 from cardflow.model import DocumentExchange, DocumentKind, Lane
@@ -98,7 +99,8 @@ async def _print(
 ) -> Printed:
     kind = document_kind(lane.stage)
     content, box = await _rendered(state, looked, lane, language)
-    stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
+    with effect("api.store_form"):
+        stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
     document = Document(
         id=document_id,
         update_id=looked.row.id,
@@ -115,8 +117,9 @@ async def _print(
         created_at=utc_now(),
     )
     try:
-        async with transaction(state.sessions) as session:
-            session.add(document)
+        with effect("api.record_form"):
+            async with transaction(state.sessions) as session:
+                session.add(document)
     except IntegrityError:
         # Somebody printed it at the same moment: that printing is the form.
         return await print_form(state, looked, lane, language)

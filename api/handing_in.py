@@ -23,6 +23,7 @@ from cardflow.db.tables import Document
 from cardflow.decisions import peek, utc_now
 from cardflow.documents.intake import IntakeFindings, Limits, inspect_upload
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.model import (
     Act,
     Action,
@@ -191,7 +192,8 @@ async def _store(
     state: State, action: Action, arrival: Arrival, content: bytes, findings: dict[str, Any]
 ) -> None:
     assert action.document is not None  # noqa: S101 _action made it
-    stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
+    with effect("api.store_document"):
+        stored = await state.store.put(content, limit=state.settings.upload_limit_bytes)
     document = Document(
         id=action.document.id,
         update_id=action.update_id,
@@ -210,9 +212,10 @@ async def _store(
         submitted_by=action.actor,
         created_at=action.at,
     )
-    async with transaction(state.sessions) as session:
-        if await find_document(session, document.id) is None:
-            session.add(document)
+    with effect("api.record_document"):
+        async with transaction(state.sessions) as session:
+            if await find_document(session, document.id) is None:
+                session.add(document)
 
 
 async def _submit(state: State, looked: Looked, action: Action) -> HandedIn:

@@ -146,8 +146,9 @@ async def store(state: State) -> Finding:
 
 async def certificates(state: State) -> Finding:
     """Look for the first of our certificates to end."""
-    ends = await asyncio.to_thread(_ends, state.settings)
-    name, first = min(ends, key=lambda pair: pair[1])
+    ends = await asyncio.to_thread(certificate_ends, state.settings)
+    setting, first = min(ends, key=lambda pair: pair[1])
+    name = getattr(state.settings, setting).name
     said = f"the first to end is {name}, on {_day(first)}"
     if first <= utc_now():
         return Finding("bad", said, "renew it; agents or workflows refuse it already")
@@ -156,11 +157,14 @@ async def certificates(state: State) -> Finding:
     return Finding("good", said)
 
 
-def _ends(settings: Settings) -> list[tuple[str, datetime]]:
-    paths: Iterable[Path | None] = (getattr(settings, name) for name in CERTIFICATES)
+def certificate_ends(settings: Settings) -> list[tuple[str, datetime]]:
+    """Return when our certificates end, each by the setting that names its file."""
+    paths: Iterable[tuple[str, Path | None]] = (
+        (name, getattr(settings, name)) for name in CERTIFICATES
+    )
     return [
-        (path.name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
-        for path in paths
+        (name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
+        for name, path in paths
         if path
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authorize import Caller
 from api.problems import invalid
@@ -18,8 +18,10 @@ from api.state import State
 from cardflow.db.reencryption import bound_of
 from cardflow.db.tables import IdempotentAnswer
 from cardflow.decisions import utc_now
+from cardflow.failpoints import effect
 from cardflow.model import new_id
 from cardflow.sealed import seal, unseal
+from cardflow.sql import alone_with, transaction
 
 HEADER = "Idempotency-Key"
 LONGEST = 100
@@ -71,25 +73,19 @@ class Attempt:
     ) -> Response:
         """Return the earlier answer, or a new one that is kept together with its effect."""
         digest = await _digest(request)
-        if earlier := await self._earlier(digest):
-            return earlier
-        async with self._state.sessions() as session:
-            request.state.transaction = session
-            response = await take(request)
-            session.add(self._row(digest, response))
-            try:
-                await session.commit()
-            except IntegrityError:
-                # The same request won the race in another task: its answer stands, ours is undone.
-                await session.rollback()
-                if winner := await self._earlier(digest):
-                    return winner
-                raise
+        with effect("api.idempotent"):
+            async with transaction(self._state.sessions) as session:
+                # A repeat that overtakes the first, at another process say, waits for its answer.
+                await alone_with(session, f"{self._caller.id}\n{self._key}")
+                if earlier := await self._earlier(session, digest):
+                    return earlier
+                request.state.transaction = session
+                response = await take(request)
+                session.add(self._row(digest, response))
         return response
 
-    async def _earlier(self, digest: str) -> Response | None:
-        async with self._state.sessions() as session:
-            row = await session.get(IdempotentAnswer, (self._caller.id, self._key))
+    async def _earlier(self, session: AsyncSession, digest: str) -> Response | None:
+        row = await session.get(IdempotentAnswer, (self._caller.id, self._key))
         if row is None:
             return None
         if row.request_sha256 != digest:

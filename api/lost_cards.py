@@ -156,7 +156,7 @@ async def _revoked(state: State, card_id: str, report_id: str) -> list[str]:
         return []
     client = await state.temporal.client()
     with suppress(WorkflowAlreadyStartedError):  # by the same report, sent again
-        await client.start_workflow(
+        await client.start_workflow(  # no failpoint: a report sent again orders it again
             Afterwork.run,
             revocations(RevocationReason.KEY_COMPROMISE, tuple(serials)),
             id=f"lost/{report_id}",

@@ -16,6 +16,7 @@ from cardflow.db.mail_queue import recipients_of
 from cardflow.db.register_policies import newest_version
 from cardflow.db.tables import MailText
 from cardflow.decisions import utc_now
+from cardflow.failpoints import effect
 from cardflow.mail import texts
 from cardflow.mail.compose import LANGUAGES, Composer, build_composer
 from cardflow.mail.letters import Text, TextKey
@@ -194,14 +195,15 @@ async def try_out(client: Client, task_queue: str, order: TrialOrder, trial_id: 
     """Have the worker send it, as it sends every mail, and return what the relay said."""
     name = f"mail-trial/{trial_id}"
     try:
-        handle = await client.start_workflow(
-            MailTrial.run,
-            order,
-            id=name,
-            task_queue=task_queue,
-            execution_timeout=TRIAL_PATIENCE,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        )
+        with effect("api.mail_trial"):
+            handle = await client.start_workflow(
+                MailTrial.run,
+                order,
+                id=name,
+                task_queue=task_queue,
+                execution_timeout=TRIAL_PATIENCE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            )
     except WorkflowAlreadyStartedError:
         handle = client.get_workflow_handle_for(MailTrial.run, name)
     try:

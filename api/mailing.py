@@ -9,6 +9,7 @@ from temporalio.service import RPCError
 
 from api.state import State
 from cardflow.errors import Unavailable
+from cardflow.failpoints import effect
 from cardflow.settings import Settings
 from workflows.afterwork import Delivery, mails
 
@@ -31,11 +32,12 @@ async def _deliver(state: State, name: str, ids: Sequence[str]) -> None:
     """Hand the mails to Temporal; what fails here goes with the next round of digests."""
     try:
         client = await state.temporal.client()
-        await client.start_workflow(
-            Delivery.run,
-            mails(*ids),
-            id=f"mail/{name}",
-            task_queue=state.settings.temporal_task_queue,
-        )
+        with effect("api.mail_soon"):
+            await client.start_workflow(
+                Delivery.run,
+                mails(*ids),
+                id=f"mail/{name}",
+                task_queue=state.settings.temporal_task_queue,
+            )
     except (RPCError, Unavailable, WorkflowAlreadyStartedError) as error:
         log.warning("mails about %s go later: %s", name, error)

@@ -22,6 +22,7 @@ from cardflow.db.tables import JournalAnswer
 from cardflow.db.views import input_of
 from cardflow.decisions import opening_digest, peek, utc_now
 from cardflow.errors import Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import (
     Act,
     Action,
@@ -127,16 +128,17 @@ async def _start(state: State, wish: Wish) -> None:
 async def _is_started(state: State, client: Client, update: UpdateInput) -> bool:
     """Start the update's workflow; False while another one holds the card's workflow id."""
     try:
-        await client.start_workflow(
-            CardUpdate.run,
-            update,
-            id=workflow_id(update.card_id),
-            task_queue=state.settings.temporal_task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            static_summary=f"{update.kind} of card {update.card_id}",
-            rpc_timeout=PATIENCE,
-        )
+        with effect("api.start"):
+            await client.start_workflow(
+                CardUpdate.run,
+                update,
+                id=workflow_id(update.card_id),
+                task_queue=state.settings.temporal_task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                static_summary=f"{update.kind} of card {update.card_id}",
+                rpc_timeout=PATIENCE,
+            )
     except WorkflowAlreadyStartedError:
         return False
     return True

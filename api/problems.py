@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from temporalio.service import RPCError
 
@@ -119,6 +120,7 @@ def install_problems(app: FastAPI, shown: Shown) -> None:
     told: tuple[tuple[type[Exception], Callable[[Any], Problem]], ...] = (
         *((kind, problem_of) for kind in NOT_DONE),
         (RequestValidationError, _invalid),
+        (ClientDisconnect, _gone),
         (HTTPException, _http),
         (Exception, _bug),
     )
@@ -231,6 +233,11 @@ def _http(error: HTTPException) -> Problem:
     status = error.status_code if error.status_code in TITLES else 400
     detail = TITLES[status][1] if status == 404 else error.detail  # noqa: PLR2004 HTTP's own number
     return Problem(status, detail, headers=dict(error.headers or {}))
+
+
+def _gone(_error: ClientDisconnect) -> Problem:
+    """Whoever asked went away meanwhile: nobody hears this, and it is no failure of ours."""
+    return Problem(400, "the connection ended before the request did")
 
 
 def _clash(_error: IntegrityError) -> Problem:

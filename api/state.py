@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from temporalio.client import Client
 
 from api.background import Background
+from api.counted_store import CountedStore
 from api.keys import Keys, load_keys
 from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.provider import Provider, provider_of
@@ -64,7 +65,7 @@ async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIte
             engine=engine,
             sessions=sessions_of(engine),
             reads=sessions_of(for_reading(engine)),
-            store=store_of(settings),
+            store=CountedStore(store_of(settings)),
             temporal=TemporalLink(settings, temporal),
             ca=ca,
             provider=provider,

@@ -1,161 +1,249 @@
-"""How many whole updates per second, beside a bare Temporal workflow with as many tasks.
+"""What the engine costs: whole updates, mode RF, one lane, beside a bare Temporal workflow.
 
-Both run on one real server, in one process, one after the other in turns, with the same codec. The
-product's outside (CA, agent, records) is the tests' fakes, so the rows tell what the engine costs:
-workflow, policy, signed actions and payloads. The bare workflow takes one update and as many
-activities, one after the other, as that run's own history has, with payloads of the same size.
+Both run on one real server, in one process, in turns, with the same codec. The product's outside
+(CA, agent, records) is the tests' fakes, which answer at once, so the rows tell what workflow,
+policy, signed actions and payloads cost. The bare workflow takes as many updates, and does as many
+activities after each and as many timers, as one run of ours has in its own history, with payloads
+of the same mean size. Nobody polls: both people learn from an activity when it is their turn.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from temporalio import activity, workflow
+from temporalio import activity
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from benchmarks.table import Row, quantile, show
+from activities.orders import Publication, Published
+from benchmarks.bare import BELL, Bare, Bell, Shape, nothing, told
+from benchmarks.table import Row, is_quick, quantile, show
 from cardflow.key_ring import KeyRing
-from cardflow.model import new_id
+from cardflow.model import (
+    DocumentKind,
+    LaneStage,
+    Mode,
+    Stage,
+    UpdateInput,
+    Verdict,
+    new_id,
+)
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, server_program
 from cardflow.temporal.ending import run_and_exit
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
-from tests.build import AGENT, a_policy, an_update, continuing, signer
+from tests.build import (
+    AGENT,
+    a_policy,
+    an_entry,
+    an_update,
+    continuing,
+    deciding,
+    handing_in,
+    signer,
+)
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from workflows.afterwork import Afterwork, Delivery
-from workflows.card_update import ACT, CardUpdate, workflow_id
+from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 from workflows.runner import runner
 
-UPDATES, AT_ONCE, ROUNDS = 60, 20, 3
+LANE = "logon"
+AT_ONCE = 10
+EVENTS, KILOBYTES = 90, 40  # to be reached by mode RF
 
 
-@activity.defn
-async def nothing(payload: str) -> str:
-    """Return what came, which is what a real step's payload would weigh."""
-    return payload
+class Records(FakeRecords):
+    """Keeps nothing, and rings at each stage of a lane."""
+
+    def __init__(self, bell: Bell) -> None:
+        super().__init__()
+        self._bell = bell
+
+    @activity.defn
+    async def publish(self, publication: Publication) -> Published:
+        """Ring."""
+        view = publication.view
+        for lane in view.state.lanes:
+            self._bell.ring(view.update_id, lane.stage, view)
+        return Published(())
 
 
-@workflow.defn
-class Bare:
-    """One update, then activities one after the other."""
-
-    def __init__(self) -> None:
-        self._word = ""
-
-    @workflow.run
-    async def run(self, steps: int, payload: str) -> None:
-        """Do the steps."""
-        await workflow.wait_condition(lambda: bool(self._word))
-        for _ in range(steps):
-            await workflow.execute_activity(
-                nothing, payload, start_to_close_timeout=timedelta(seconds=30)
-            )
-
-    @workflow.update
-    def act(self, word: str) -> str:
-        """Take the word."""
-        self._word = word
-        return word
+# The product
 
 
-async def one_update(client: Client, queue: str) -> float:
-    """Run one update of mode none; return how long its action took to be answered."""
-    update = an_update(a_policy(), opened_at=datetime.now(UTC))
+def rf_update() -> UpdateInput:
+    """Return an update of one lane in mode RF, whose CA asks an officer."""
+    policy = a_policy(an_entry(LANE, Mode.BOTH))
+    return an_update(policy, officers=(LANE,), opened_at=datetime.now(UTC))
+
+
+@dataclass
+class Ours:
+    """Runs whole updates of ours."""
+
+    client: Client
+    queue: str
+    bell: Bell
+    ca: FakeCA
+
+    async def one(self) -> list[float]:
+        """Run an update through; return how long each action took to be answered."""
+        return (await self.through())[1]
+
+    async def through(self) -> tuple[WorkflowHandle[CardUpdate, Stage], list[float]]:
+        """The card is updated: both forms handed in and approved, and the CA's officer asked."""
+        update, answered = rf_update(), list[float]()
+        handle = await self.client.start_workflow(
+            CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=self.queue
+        )
+
+        async def act(action: object) -> None:
+            token = signer().sign(action)  # type: ignore[arg-type]
+            before = time.perf_counter()
+            await handle.execute_update(ACT, token)
+            answered.append(time.perf_counter() - before)
+
+        await act(continuing(update))
+        await self.bell.until(update.update_id, LaneStage.AWAITING_REQUEST_FORM)
+        await act(handing_in(update, LANE, DocumentKind.REQUEST_FORM))
+        await self._officer_says_yes(handle, update)
+        await self.bell.until(update.update_id, LaneStage.AWAITING_CERTIFICATE_FORM)
+        await act(handing_in(update, LANE, DocumentKind.CERTIFICATE_FORM))
+        view = await self.bell.until(update.update_id, LaneStage.CHECKING_CERTIFICATE_FORM)
+        await act(deciding(update, view, LANE, Verdict.APPROVE))
+        await self.bell.until(update.update_id, LaneStage.READY)
+        await act(continuing(update))
+        assert await handle.result() is Stage.COMPLETED
+        return handle, answered
+
+    async def _officer_says_yes(
+        self, handle: WorkflowHandle[CardUpdate, Stage], update: UpdateInput
+    ) -> None:
+        view = await self.bell.until(update.update_id, LaneStage.AT_CA)
+        (lane,) = view.state.lanes
+        self.ca.verdicts[lane.plan.lane] = "yes"
+        await handle.signal(CA_ANSWERED, LANE)
+
+
+# The yardstick
+
+
+async def one_bare(client: Client, queue: str, shape: Shape) -> list[float]:
+    """Run the yardstick once; return how long each update took to be answered."""
+    key, payload, answered = new_id(), "x" * shape.payload, list[float]()
     handle = await client.start_workflow(
-        CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=queue
+        Bare.run, args=[key, shape], id=f"bare/{key}", task_queue=queue
     )
-    token = signer().sign(continuing(update))
-    before = time.perf_counter()
-    await handle.execute_update(ACT, token)
-    answered = time.perf_counter() - before
+    for number in range(1, len(shape.activities)):
+        if shape.activities[number - 1]:
+            await BELL.until(key, str(number - 1))
+        before = time.perf_counter()
+        await handle.execute_update(Bare.act, payload)
+        answered.append(time.perf_counter() - before)
     await handle.result()
     return answered
 
 
-async def one_bare(client: Client, queue: str, steps: int, payload: str) -> float:
-    """Run the yardstick once; return how long its update took to be answered."""
-    handle = await client.start_workflow(
-        Bare.run, args=[steps, payload], id=f"bare/{new_id()}", task_queue=queue
-    )
-    before = time.perf_counter()
-    await handle.execute_update(Bare.act, payload)
-    answered = time.perf_counter() - before
-    await handle.result()
-    return answered
+# Side by side
 
 
-async def rate(one: Callable[[], Awaitable[float]]) -> tuple[float, list[float]]:
+def shape_of(events: list) -> Shape:  # type: ignore[type-arg]
+    """Return the shape of a history of ours."""
+    activities, timers, sizes = [0], [0], []
+    for event in events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+            activities.append(0)
+            timers.append(0)
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            activities[-1] += 1
+            payloads = event.activity_task_scheduled_event_attributes.input.payloads
+            sizes += [len(payload.data) for payload in payloads]
+        elif event.event_type == EventType.EVENT_TYPE_TIMER_STARTED:
+            timers[-1] += 1
+    return Shape(activities, timers, sum(sizes) // len(sizes))
+
+
+async def rate(one: Callable[[], Awaitable[list[float]]], number: int) -> tuple[float, list[float]]:
     """Return runs per second with ``AT_ONCE`` under way, and the answers' durations."""
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def guarded() -> float:
+    async def guarded() -> list[float]:
         async with gate:
             return await one()
 
     before = time.perf_counter()
-    answers = await asyncio.gather(*(guarded() for _ in range(UPDATES)))
-    return UPDATES / (time.perf_counter() - before), list(answers)
+    answers = await asyncio.gather(*(guarded() for _ in range(number)))
+    return number / (time.perf_counter() - before), [x for answer in answers for x in answer]
 
 
-async def shape(client: Client, queue: str) -> tuple[int, str]:
-    """Return how many activities one update of ours has, and a payload of their mean size."""
-    update = an_update(a_policy(), opened_at=datetime.now(UTC))
-    handle = await client.start_workflow(
-        CardUpdate.run, update, id=workflow_id(update.card_id), task_queue=queue
-    )
-    await handle.execute_update(ACT, signer().sign(continuing(update)))
-    await handle.result()
-    events = (await handle.fetch_history()).events
-    scheduled = EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
-    steps = [event for event in events if event.event_type == scheduled]
-    sizes = [len(e.activity_task_scheduled_event_attributes.input.payloads[0].data) for e in steps]
-    # The child workflow for revocations is one step more.
-    return len(steps) + 1, "x" * (sum(sizes) // len(sizes))
-
-
-async def measure(env: WorkflowEnvironment) -> None:
-    """Measure in turns and show the medians."""
-    queue, client = f"bench-{new_id()}", env.client
-    records, mail, ca, agent = FakeRecords(), FakeMail(), FakeCA(), FakeAgent()
+async def measure(env: WorkflowEnvironment, *, quick: bool) -> list[Row]:
+    """Measure in turns and return the medians."""
+    queue, client, bell = f"bench-{new_id()}", env.client, Bell()
+    records, mail, ca, agent = Records(bell), FakeMail(), FakeCA(), FakeAgent()
+    ca.officer_profiles = {LANE}
     machine = Worker(
         client,
         task_queue=queue,
         workflows=[CardUpdate, Afterwork, Delivery, Bare],
         workflow_runner=runner(),
         activities=[
-            *(records.open_update, records.publish, mail.deliver, nothing),
+            *(records.open_update, records.publish, mail.deliver, nothing, told),
             *(ca.submit, ca.poll, ca.withdraw, ca.revoke),
         ],
     )
     at_the_card = [agent.prepare, agent.write, agent.clean_up, agent.clear]
     workstation = Worker(client, task_queue=f"agent-{AGENT}", activities=at_the_card)
+    updates, rounds = (2, 1) if quick else (40, 4)
+    ours = Ours(client, queue, bell, ca)
     async with machine, workstation:
-        steps, payload = await shape(client, queue)
-        ours, bare, ours_answers, bare_answers = [], [], [], []
-        for _ in range(ROUNDS):
-            figure, answers = await rate(lambda: one_bare(client, queue, steps, payload))
-            bare.append(figure)
-            bare_answers += answers
-            figure, answers = await rate(lambda: one_update(client, queue))
-            ours.append(figure)
-            ours_answers += answers
-    beside = f"bare workflow, 1 update + {steps} activities"
-    rows = [
-        Row("whole updates, mode none", quantile(ours, 0.5), "1/s", beside, quantile(bare, 0.5))
-    ]
+        handle, _ = await ours.through()
+        events = list((await handle.fetch_history()).events)
+        shape = shape_of(events)
+        await one_bare(client, queue, shape)
+        found: list[tuple[float, float]] = []
+        mine, its = list[float](), list[float]()
+        for _ in range(rounds):
+            bare, answers = await rate(lambda: one_bare(client, queue, shape), updates)
+            its += answers
+            figure, answers = await rate(ours.one, updates)
+            mine += answers
+            found.append((figure, bare))
+    return rows_of(events, shape, found, mine, its)
+
+
+def rows_of(
+    events: list,  # type: ignore[type-arg]
+    shape: Shape,
+    found: list[tuple[float, float]],
+    mine: list[float],
+    its: list[float],
+) -> list[Row]:
+    """Return the rows."""
+    messages, steps, timers = len(shape.activities) - 1, sum(shape.activities), sum(shape.timers)
+    beside = f"bare: {messages} updates, {steps} activities, {timers} timers"
+    figure, bare = (quantile([pair[n] for pair in found], 0.5) for n in (0, 1))
+    rows = [Row("engine alone: updates, RF, one lane", figure, "1/s", beside, bare,
+                reach_ratio=0.8)]  # fmt: skip
     for share in (0.5, 0.99):
-        pair = [quantile(x, share) * 1000 for x in (ours_answers, bare_answers)]
-        what = f"action answered, {AT_ONCE} at once, p{share * 100:.0f}"
+        what = f"action answered, {AT_ONCE} updates at once, p{share * 100:.0f}"
+        pair = [quantile(answers, share) * 1000 for answers in (mine, its)]
         rows.append(Row(what, pair[0], "ms", beside, pair[1], higher_is_better=False))
-    show("updates", rows)
+    size = sum(event.ByteSize() for event in events) / 1000
+    return [
+        *rows,
+        Row("history of one update, RF, one lane", len(events), "events", "docs/temporal.md",
+            higher_is_better=False, reach=EVENTS),
+        Row("the same", size, "kB", higher_is_better=False, reach=KILOBYTES),
+    ]  # fmt: skip
 
 
 async def main() -> int:
     """Start a server and measure on it."""
+    quick = is_quick()
     env = await WorkflowEnvironment.start_local(
         namespace="cardflow",
         dev_server_existing_path=str(server_program()),
@@ -166,7 +254,8 @@ async def main() -> int:
         runtime=runtime(),
     )
     async with env:
-        await measure(env)
+        rows = await measure(env, quick=quick)
+    show("updates", rows)
     return 0
 
 

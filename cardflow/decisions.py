@@ -201,3 +201,10 @@ def utc_now() -> datetime:
 def opening_digest(update: UpdateInput) -> str:
     """Return the digest that an OPEN action binds: everything in the input but the token itself."""
     return canonical_digest(to_json(replace(update, token="", resumed=None)))
+
+
+def resuming_digest(update: UpdateInput) -> str:
+    """Return the digest that a RESUME action binds: the input, and the state to go on from."""
+    state = update.resumed
+    bare = replace(state, resumption="") if state else None
+    return canonical_digest(to_json(replace(update, token="", resumed=bare)))

@@ -29,6 +29,7 @@ from cardflow.model import (
     UpdateState,
     UpdateView,
     Verdict,
+    Visit,
     Waiting,
 )
 
@@ -178,6 +179,16 @@ def view(update: UpdateInput, state: UpdateState) -> UpdateView:
 
 
 # Changing a state
+
+
+def visit_begun(state: UpdateState, visit: Visit) -> UpdateState:
+    """The holder is at the workstation; from now on the card may have been touched."""
+    return replace(state, visit=visit, visited=True, last_visit="")
+
+
+def visit_over(state: UpdateState, words: str) -> UpdateState:
+    """The visit is over; ``words`` say why it did not do its work, if it did not."""
+    return replace(state, visit=None, writing=False, last_visit=words)
 
 
 def _change(state: UpdateState, name: str, change: Callable[[Lane], Lane]) -> UpdateState:
@@ -357,9 +368,18 @@ def troubled(state: UpdateState, name: str, attention: str) -> UpdateState:
     return _change(state, name, lambda lane: replace(lane, attention=attention))
 
 
-def retried(state: UpdateState) -> UpdateState:
-    """The operator ordered another try of everything that needed attention."""
-    return replace(state, lanes=tuple(replace(lane, attention="") for lane in state.lanes))
+def retried(state: UpdateState, *, anew: bool = True) -> UpdateState:
+    """The operator ordered another try of everything that needed attention.
+
+    With ``anew`` the CA is asked again under the same name: it may have lost what it had.
+    """
+    return replace(state, lanes=tuple(_tried_again(lane, anew) for lane in state.lanes))
+
+
+def _tried_again(lane: Lane, anew: bool) -> Lane:
+    if anew and lane.attention and lane.stage is LaneStage.AT_CA:
+        lane = replace(lane, ca_handle="")
+    return replace(lane, attention="")
 
 
 def undone(state: UpdateState, stage: LaneStage, reason: str, now: datetime) -> UpdateState:

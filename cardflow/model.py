@@ -433,7 +433,7 @@ class UpdateInput:
     debts: tuple[ObjectRef, ...] = ()
     ca: str = "embedded"
     token: str = ""  # the signed OPEN action; its digest covers the rest of this input
-    resumed: "UpdateState | None" = None  # set by continue-as-new
+    resumed: "UpdateState | None" = None  # set by continue-as-new, and by `cardflow reconcile`
 
 
 @dataclass(frozen=True)
@@ -456,6 +456,7 @@ class UpdateState:
     reminded: int = 0
     escalated: bool = False
     lost: bool = False  # the card was reported lost: nothing on it is to be trusted any more
+    resumption: str = ""  # the signed RESUME action that vouches for a state brought back
 
 
 class Party(StrEnum):
@@ -504,6 +505,7 @@ class Act(StrEnum):
     """What a person can do."""
 
     OPEN = "open"
+    RESUME = "resume"  # start an open update anew, from what is on record of it
     CONTINUE = "continue"  # start a visit
     SIGN_DOCUMENT = "sign_document"  # start a visit that signs a form with the card
     SUBMIT_DOCUMENT = "submit_document"
@@ -571,6 +573,7 @@ class EventKind(StrEnum):
     ESCALATION = "escalation"
     NEEDS_ATTENTION = "needs_attention"
     RETRIED = "retried"
+    RESUMED = "resumed"  # after its workflow was lost: from what was on record
     MESSAGE_REFUSED = "message_refused"
     CARD_CLEARED = "card_cleared"
     REPORTED_LOST = "reported_lost"

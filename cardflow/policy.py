@@ -343,15 +343,13 @@ def decision_facts(update: UpdateInput, lane: Lane) -> dict[str, object]:
 # Actions on an open update
 
 
-def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:  # noqa: C901 (one case per act)
+def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:
     """Return every reason why the action cannot be taken now; none means it counts."""
     if action.update_id != update.update_id:
         return ["the action is for another update"]
     if state.ended:
         return [f"this update has ended: {state.ended}"]
     match action.act:
-        case Act.CONTINUE:
-            return _continue_objections(update, state, action)
         case Act.SIGN_DOCUMENT:
             return _sign_objections(update, state, _lane(state, action), action)
         case Act.SUBMIT_DOCUMENT:
@@ -360,14 +358,20 @@ def objections(update: UpdateInput, state: UpdateState, action: Action) -> list[
             return _withdraw_objections(update, _lane(state, action), action)
         case Act.DECIDE_DOCUMENT:
             return _decide_objections(update, state, _lane(state, action), action)
+    return _whole_objections(update, state, action)
+
+
+def _whole_objections(update: UpdateInput, state: UpdateState, action: Action) -> list[str]:
+    match action.act:
+        case Act.CONTINUE:
+            return _continue_objections(update, state, action)
         case Act.CANCEL:
             return _cancel_objections(update, state, action)
         case Act.RETRY:
             return _retry_objections(state, action)
         case Act.REPORT_LOST:
             return _report_objections(update, action)
-        case _:
-            return [f"{action.act} is not an action on an open update"]
+    return [f"{action.act} is not an action on an open update"]
 
 
 def _lane(state: UpdateState, action: Action) -> Lane | None:

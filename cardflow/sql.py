@@ -1,11 +1,12 @@
 """One way to reach SQLite and PostgreSQL: engine, transactions, the column type for instants."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, event
+from sqlalchemy import DateTime, Dialect, event, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -89,6 +90,16 @@ def for_reading(engine: AsyncEngine) -> AsyncEngine:
 def sessions_of(engine: AsyncEngine) -> Sessions:
     """Return what opens sessions; rows stay readable after their transaction."""
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+async def alone_with(session: AsyncSession, name: str) -> None:
+    """Return when no other transaction is alone with this name; until ours ends, ours is.
+
+    For what there is no row to lock of. On SQLite whoever may write is alone with everything.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 @asynccontextmanager

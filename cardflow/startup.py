@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cardflow import failpoints
 from cardflow.outbound import PORTS, Address, outbound
 from cardflow.secret_files import is_demo
 from cardflow.settings import Environment, Settings, setting_name
@@ -127,6 +128,8 @@ def _about_card_sign_in(settings: Settings) -> list[str]:
 
 def _about_production(settings: Settings) -> list[str]:
     found = []
+    if failpoints.are_armed():
+        found.append(f"{failpoints.VARIABLE}: tests could stop this process; take it away")
     if settings.public_url.startswith("http:"):
         found.append(_objection("public_url", "it is plain HTTP", "give an https:// URL"))
     if (settings.temporal_ui_url or "https:").startswith("http:"):

@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from cardflow.errors import CardflowError
-from cli import agents, audit, ca, cards, codec, decide, evidence, people, policy, sign_in, updates
+from cli import (
+    agents,
+    audit,
+    ca,
+    cards,
+    codec,
+    decide,
+    evidence,
+    people,
+    policy,
+    reconcile,
+    sign_in,
+    updates,
+)
 from cli.demo import demo
 from cli.output import say
 from cli.stay_up import up
@@ -22,6 +35,7 @@ app = App(
 sign_in.add_to(app)
 for part in (ca, policy, people, cards, agents, updates, decide, audit, evidence, codec):
     app.command(part.app)
+app.command(reconcile.command, name="reconcile")
 app.command(demo)
 app.command(up)
 

@@ -61,6 +61,11 @@ class Supervisor:
                 raise Unavailable(_last_words(waiting[0], waited))
             await asyncio.sleep(ASK_EVERY_SECONDS)
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each program that was started, by name."""
+        return {each.program.name: each.process.pid for each in self._running}
+
     async def until_one_ends(self) -> str:
         """Return, when a program has ended that should have stayed, which one and how."""
         waits = {asyncio.ensure_future(each.process.wait()): each for each in self._running}

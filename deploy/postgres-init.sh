@@ -2,9 +2,11 @@
 # Runs once, on an empty data directory: one account per user of the database, none of them the server's owner.
 set -eu
 
+secret() { cat "/run/secrets/$1"; }
+
 psql --username postgres --set ON_ERROR_STOP=1 \
-    --set temporal="$TEMPORAL_DB_PASSWORD" --set owner="$CARDFLOW_OWNER_DB_PASSWORD" \
-    --set cardflow="$CARDFLOW_DB_PASSWORD" --set auditor="$CARDFLOW_AUDITOR_DB_PASSWORD" <<'SQL'
+    --set temporal="$(secret temporal)" --set owner="$(secret cardflow_owner)" \
+    --set cardflow="$(secret cardflow)" --set auditor="$(secret cardflow_auditor)" <<'SQL'
 CREATE ROLE temporal LOGIN PASSWORD :'temporal';
 CREATE DATABASE temporal OWNER temporal;
 CREATE DATABASE temporal_visibility OWNER temporal;

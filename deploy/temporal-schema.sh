@@ -2,6 +2,8 @@
 # Brings Temporal's two databases to the schema of this version; runs before every start.
 set -eu
 
+SQL_PASSWORD=$(cat /run/secrets/temporal)
+export SQL_PASSWORD
 for store in temporal visibility; do
     database=temporal
     [ "$store" = temporal ] || database=temporal_visibility

@@ -71,9 +71,14 @@ def debian_packages() -> Iterator[Component]:
 
 def images() -> Iterator[Component]:
     """Yield what production is built from and runs beside."""
-    texts = ((ROOT / name).read_text() for name in ("docker-compose.yml", "Dockerfile"))
+    texts = (
+        (ROOT / name).read_text()
+        for name in ("docker-compose.yml", "Dockerfile", "deploy/mail/Dockerfile")
+    )
     found = {(hit["name"], hit["tag"]) for text in texts for hit in IMAGE.finditer(text)}
-    for name, tag in sorted(found - {("cardflow", _own_version())}):
+    for name, tag in sorted(
+        found - {(own, _own_version()) for own in ("cardflow", "cardflow-mail")}
+    ):
         namespace, _, last = name.rpartition("/")
         purl = PackageURL("docker", namespace or None, last, tag)
         yield _component(name, tag, purl, kind=ComponentType.CONTAINER)

@@ -5,11 +5,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
@@ -18,6 +19,7 @@ from cardflow.key_ring import KeyRing
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_program
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
+from tests.databases import Databases, Files, Server, postgresql_server
 
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 2 * 1024**3
@@ -31,16 +33,64 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let histories of workflow tests be saved, and say how often a described operation is asked.
-
-    1,000 take more than an hour of a processor: ``make test-described``.
-    """
+    """Let the run say what it keeps, and where its databases are."""
     parser.addoption(
         "--record-histories", metavar="DIR", help="save histories, in clear, for replay"
     )
     parser.addoption(
         "--examples", type=int, default=100, help="how often the slow tests ask each operation"
     )
+    parser.addoption(
+        "--database",
+        choices=["sqlite", "postgresql"],
+        default="sqlite",
+        help="where every test that needs a database has it",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about SQLite itself while every database is on PostgreSQL."""
+    if config.getoption("--database") == "sqlite":
+        return
+    left_out = [item for item in items if item.get_closest_marker("sqlite")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let no test that forgot to ask for its database pass on the other kind."""
+    if session.config.getoption("--database") == "postgresql":
+        event.listen(Engine, "engine_connect", _refuse_sqlite)
+
+
+def _refuse_sqlite(connection: Connection) -> None:
+    assert connection.dialect.name != "sqlite", "this run is about PostgreSQL"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Yield the URL of an empty PostgreSQL server of our own, on loopback."""
+    with postgresql_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def on_server(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Yield what gives databases on PostgreSQL, whatever this run is about."""
+    server = Server(postgresql)
+    yield Databases(server, tmp_path_factory.mktemp("on-server"))
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Databases:
+    """Return what gives every test its database, of the kind that this run is about."""
+    if request.config.getoption("--database") == "postgresql":
+        on_server: Databases = request.getfixturevalue("on_server")
+        return on_server
+    return Databases(Files(), tmp_path_factory.mktemp("migrated"))
 
 
 @pytest.fixture(scope="session")

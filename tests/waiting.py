@@ -21,14 +21,15 @@ async def until(
     *,
     what: str,
     pause: Callable[[], Awaitable[None]] = _a_moment,
+    patience: float = PATIENCE,
 ) -> T:
     """Return the first look that ``reached`` is content with, or fail and tell the last one."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         seen = look()
         found: T = await seen if isawaitable(seen) else seen
         if reached(found):
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {PATIENCE} s; last seen: {found!r}")
+            raise AssertionError(f"{what}: not within {patience} s; last seen: {found!r}")
         await pause()

@@ -26,7 +26,8 @@ def take(desk: Case, action: Action, token: str) -> str:
     """Carry out an action that nothing speaks against; return the answer in words."""
     match action.act:
         case Act.CONTINUE | Act.SIGN_DOCUMENT:
-            desk.state = replace(desk.state, visit=action.visit, visited=True, last_visit="")
+            assert action.visit is not None  # noqa: S101 policy.objections demands it
+            desk.state = lifecycle.visit_begun(desk.state, action.visit)
             return "enter your PIN in the window of the agent"
         case Act.SUBMIT_DOCUMENT:
             return _submit(desk, action, token)
@@ -39,7 +40,8 @@ def take(desk: Case, action: Action, token: str) -> str:
         case Act.REPORT_LOST:
             return _report_lost(desk, action, token)
         case Act.RETRY:
-            desk.state = lifecycle.retried(desk.state)
+            anew = workflow.patched("a-retry-asks-the-ca-anew")
+            desk.state = lifecycle.retried(desk.state, anew=anew)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
             return "another try was ordered"
     raise AssertionError(action.act)

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.ca import CAActivities
     from activities.mail_out import MailActivities
     from activities.orders import AfterworkOrder, MailOrder, RevokeOrder, WithdrawOrder
+    from cardflow.temporal import limits
 
 PATIENT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1))
 
@@ -24,7 +25,7 @@ class Afterwork:
     async def run(self, order: AfterworkOrder) -> None:
         """Every certificate named is revoked and nothing comes of the requests named."""
         options = workflow.ActivityConfig(
-            start_to_close_timeout=timedelta(minutes=1), retry_policy=PATIENT
+            start_to_close_timeout=limits.AFTERWORK, retry_policy=PATIENT
         )
         failures: list[ActivityError] = []
         if order.withdraw:
@@ -58,7 +59,7 @@ class Delivery:
         await workflow.execute_activity_method(
             MailActivities.deliver,
             order,
-            start_to_close_timeout=timedelta(minutes=1),
+            start_to_close_timeout=limits.AFTERWORK,
             schedule_to_close_timeout=timedelta(days=3),
             retry_policy=PATIENT,
         )

@@ -8,34 +8,24 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 with workflow.unsafe.imports_passed_through():
     from activities.ca import CAActivities
-    from activities.orders import AnswerKind, CAAnswer, PollOrder, SubmitOrder
+    from activities.orders import AnswerKind, CAAnswer, PollOrder
     from cardflow import lifecycle
-    from cardflow.model import EventKind, Lane, LaneStage, MailKind, Mode, UpdateInput
+    from cardflow.model import EventKind, Lane, LaneStage, MailKind, Mode
+    from cardflow.orders import order_for
+    from cardflow.temporal import limits
     from workflows.case import Case
 
 POLL_BY_DEFAULT = timedelta(minutes=1)
 POLL_AT_LEAST = timedelta(seconds=1)
 POLL_AT_MOST = timedelta(hours=1)
 BUDGET = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(seconds=30),
+    start_to_close_timeout=limits.WORK,
     schedule_to_close_timeout=timedelta(hours=1),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=5)
     ),
     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
-
-
-def order_for(update: UpdateInput, lane: Lane) -> SubmitOrder:
-    """Return what the CA is asked for; the request id is the same at every try."""
-    return SubmitOrder(
-        request_id=f"{update.update_id}:{lane.revision}:{lane.plan.lane}",
-        csr_pem=lane.csr_pem,
-        profile=lane.plan.lane,
-        subject=lane.plan.subject,
-        holder_id=update.holder_id,
-        requested_by=update.started_by,
-    )
 
 
 class LaneAtCA:

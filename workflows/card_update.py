@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from dataclasses import dataclass, replace
 
-    from activities.orders import AfterworkOrder, OpenOrder, RevokeOrder
+    from activities.orders import OpenOrder
     from activities.records import RecordActivities
     from cardflow import decisions, lifecycle, policy
     from cardflow.errors import Refused
@@ -29,11 +29,12 @@ with workflow.unsafe.imports_passed_through():
         UpdateInput,
         UpdateView,
     )
+    from cardflow.orders import afterwork
     from cardflow.temporal import limits
     from cardflow.temporal.foreign import text_in
     from workflows.actions import take
     from workflows.afterwork import Afterwork
-    from workflows.at_the_ca import LaneAtCA, order_for
+    from workflows.at_the_ca import LaneAtCA
     from workflows.case import Case
     from workflows.clock import Clock
     from workflows.scribe import Scribe
@@ -80,11 +81,10 @@ class CardUpdate:
     @workflow.run
     async def run(self, update: UpdateInput) -> Stage:
         """Return how the update ended; every business outcome is a value."""
-        if update.resumed is None:
+        if workflow.info().continued_run_id is None:
+            if update.resumed is not None and not update.resumed.resumption:
+                raise ApplicationError("a new update cannot begin with a state", type="Refused")
             await self._open()
-        elif workflow.info().continued_run_id is None:
-            # Only a run of ours that continues as new may bring a state along.
-            raise ApplicationError("a new update cannot begin with a state", type="Refused")
         scribe = asyncio.create_task(self._watched(self._scribe.run))
         lanes = [asyncio.create_task(self._watched(lane.run)) for lane in self._lanes.values()]
         clock = asyncio.create_task(self._watched(Clock(self._case).run))
@@ -100,12 +100,13 @@ class CardUpdate:
         self._case.draining = not self._is_done
         clock.cancel()
         await self._let_go(lanes)
-        if self._is_done:
+        is_over = self._is_done
+        if is_over:
             await self._close()
         self._case.closing = False
         await self._until(lambda: self._scribe.is_done and workflow.all_handlers_finished())
         scribe.cancel()
-        if not self._is_done:
+        if not is_over:  # what ended it since then is closed by the next run
             workflow.continue_as_new(replace(update, resumed=self._case.state))
         return lifecycle.stage_of(self._case.state)
 
@@ -125,18 +126,23 @@ class CardUpdate:
     # Beginning and end
 
     async def _open(self) -> None:
-        """Put the update on record, unless its start was not signed by this organisation."""
+        """Put the update on record, unless its start or its state was not signed by us."""
         opened = await workflow.execute_activity_method(
             RecordActivities.open_update,
             OpenOrder(self._update),
-            start_to_close_timeout=timedelta(seconds=30),
+            start_to_close_timeout=limits.WORK,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=30)),
         )
         if opened.objections:
             raise ApplicationError("; ".join(opened.objections), type="Refused")
-        actor = self._update.started_by
-        self._case.note(EventKind.OPENED, actor=actor, token=self._update.token,
-                        mail=MailKind.OPERATION_STARTED)  # fmt: skip
+        if self._update.resumed is None:
+            actor = self._update.started_by
+            self._case.note(EventKind.OPENED, actor=actor, token=self._update.token,
+                            mail=MailKind.OPERATION_STARTED)  # fmt: skip
+        else:
+            token = self._update.resumed.resumption
+            self._case.state = replace(self._case.state, resumption="")
+            self._case.note(EventKind.RESUMED, token=token)
 
     @property
     def _is_done(self) -> bool:
@@ -191,15 +197,7 @@ class CardUpdate:
 
     async def _order_afterwork(self) -> None:
         """Hand the CA's part over to a workflow of its own: the update closes without waiting."""
-        order = AfterworkOrder(
-            revoke=tuple(x for x in self._revocations() if x.serial_numbers),
-            withdraw=tuple(
-                order_for(self._update, x)
-                for x in self._case.state.lanes
-                if lifecycle.may_be_at_ca(x)
-            ),
-            reason="keyCompromise" if self._case.state.lost else "cessationOfOperation",
-        )
+        order = afterwork(self._update, self._case.state)
         if not order.revoke and not order.withdraw:
             return
         with suppress(WorkflowAlreadyStartedError):  # by a run before a reset, and still at work
@@ -209,22 +207,6 @@ class CardUpdate:
                 id=f"afterwork/{self._update.update_id}",
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             )
-
-    def _revocations(self) -> list[RevokeOrder]:
-        update, state = self._update, self._case.state
-        if state.lost:
-            everything = lifecycle.all_serial_numbers(update, state)
-            return [RevokeOrder(update.update_id, "keyCompromise", everything)]
-        unwritten = lifecycle.to_revoke(state)
-        replaced = lifecycle.replaced_serial_numbers(update, state)
-        return [
-            RevokeOrder(update.update_id, "cessationOfOperation", unwritten),
-            RevokeOrder(
-                update.update_id,
-                "superseded" if update.kind is Kind.UPDATE else "cessationOfOperation",
-                replaced,
-            ),
-        ]
 
     # What people do. Messages are taken raw: Temporal lets its operators send anything, and what
     # cannot be read must be refused like what is not signed, and neither break nor stall the run.

@@ -1,6 +1,7 @@
 """Publishes what happened: to the register, the audit trail, the mail, and Temporal's own pages."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.records import RecordActivities
     from cardflow.lifecycle import label, slim
     from cardflow.model import UpdateView
+    from cardflow.temporal import limits
     from cardflow.temporal import search_attributes as search
     from workflows.afterwork import Delivery
     from workflows.case import Case
@@ -26,6 +28,8 @@ class Scribe:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._shown = ("", "")
+        # What was brought along is on record.
+        self._told = {*case.state.answered, *case.state.decisions}
         self._busy = False
 
     async def run(self) -> None:
@@ -45,14 +49,16 @@ class Scribe:
         events = tuple(self._case.unpublished)
         self._case.unpublished.clear()
         view = slim(self._case.view())
+        state = self._case.state
+        said = Publication(view, events, self._news(state.answered), self._news(state.decisions))
         self._show(view)
         published = None
         while published is None:
             try:
                 published = await workflow.execute_activity_method(
                     RecordActivities.publish,
-                    Publication(view, events),
-                    start_to_close_timeout=timedelta(seconds=30),
+                    said,
+                    start_to_close_timeout=limits.WORK,
                     retry_policy=FOREVER,
                     summary=", ".join(event.kind for event in events),
                 )
@@ -61,6 +67,12 @@ class Scribe:
                 await asyncio.sleep(60)
         if published.unsent:
             await self._deliver_later(published.unsent, events[-1].number)
+
+    def _news(self, words: Mapping[str, str]) -> dict[str, str]:
+        """Return what no publication has told yet."""
+        news = {name: text for name, text in words.items() if name not in self._told}
+        self._told.update(news)
+        return news
 
     async def _deliver_later(self, mails: tuple[str, ...], number: int) -> None:
         with suppress(WorkflowAlreadyStartedError):  # by a run before a reset, and still at work

@@ -39,6 +39,7 @@ with workflow.unsafe.imports_passed_through():
         ObjectRef,
         Visit,
     )
+    from cardflow.temporal import limits
     from workflows.case import Case
 
 CALLED_OFF = "the update ended while the visit was running"
@@ -77,7 +78,7 @@ class AtTheCard:
             await self._work()
         except VisitEnded as ended:
             words, facts = ended.words, {**facts, **ended.facts, "reason": ended.words}
-        self._case.state = replace(self._case.state, visit=None, writing=False, last_visit=words)
+        self._case.state = lifecycle.visit_over(self._case.state, words)
         self._case.note(EventKind.VISIT_ENDED, lane=lane, facts=facts)
 
     async def _work(self) -> None:
@@ -262,7 +263,7 @@ class AtTheCard:
             result_type=JobResult,
             task_queue=f"agent-{self._visit.agent_id}",
             schedule_to_close_timeout=timedelta(seconds=seconds),
-            heartbeat_timeout=timedelta(seconds=20),
+            heartbeat_timeout=limits.SILENCE,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=5)),
             summary=f"{job.card.kind} on card {job.card.card_id}",
         )

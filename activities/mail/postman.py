@@ -10,6 +10,7 @@ from cardflow.db.letters import letters
 from cardflow.db.mail_queue import Posted, mark
 from cardflow.documents.store import DocumentStore
 from cardflow.errors import CardflowError, Refused
+from cardflow.failpoints import effect
 from cardflow.mail.compose import Composer, build_composer
 from cardflow.mail.letters import Letter
 from cardflow.model import Profile
@@ -57,10 +58,10 @@ class Postman:
         if messages:
             outcomes |= await self._relay.send(list(messages.items()), seconds=seconds)
         outcomes |= _given_up(waiting, outcomes)
-        async with transaction(self._sessions) as session:
-            await mark(
-                session, {key: _posted(outcomes[key], messages.get(key)) for key in outcomes}
-            )
+        posted = {key: _posted(outcomes[key], messages.get(key)) for key in outcomes}
+        with effect("mail.mark"):
+            async with transaction(self._sessions) as session:
+                await mark(session, posted)
         return [key for key, outcome in outcomes.items() if outcome.fate is Fate.QUEUED]
 
     async def try_out(self, letter: Letter, *, seconds: float) -> tuple[str, Outcome]:

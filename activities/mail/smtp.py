@@ -11,6 +11,7 @@ from enum import StrEnum
 import aiosmtplib
 
 from cardflow.errors import CardflowError
+from cardflow.failpoints import effect
 from cardflow.outbound import Outbound
 
 COMPLETED = 250  # RFC 5321 4.2.3: the only yes to a message
@@ -83,7 +84,8 @@ class Relay:
 
 async def _send(client: aiosmtplib.SMTP, message: EmailMessage) -> Outcome:
     try:
-        _, said = await client.send_message(message)
+        with effect("mail.send"):
+            _, said = await client.send_message(message)
     except aiosmtplib.SMTPRecipientsRefused as refusal:
         return _refused(refusal.recipients[0])
     except (aiosmtplib.SMTPNotSupported, ValueError) as error:

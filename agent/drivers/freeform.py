@@ -17,6 +17,7 @@ from pkcs11.util.x509 import decode_x509_certificate
 from agent.drivers.failures import CardFailure, named
 from agent.drivers.keys import CardKey, Item, PublicKey, card_key, proves, public_key_of
 from agent.drivers.objects import certificates_under, under
+from cardflow.failpoints import effect
 from cardflow.jobs import Outcome
 from cardflow.model import KeyType, ObjectRef
 from cardflow.x509 import key_type_of, sha256_of, spki_sha256
@@ -62,31 +63,24 @@ class FreeForm:
         if der not in (value for _, value in certificates_under(self._session, cka_id)):
             self._create_certificate(cka_id, der, label)
         stored = certificates_under(self._session, cka_id)
-        kept = next((item for item, value in stored if value == der), None)
-        if kept is None:
+        if (kept := next((item for item, value in stored if value == der), None)) is not None:
+            self._destroy([item for item, _ in stored if item is not kept])
+        read_back = [value for _, value in certificates_under(self._session, cka_id)]
+        if read_back != [der]:
             raise CardFailure(Outcome.CARD_FAILED, "the card did not keep the certificate")
-        self._destroy([item for item, _ in stored if item is not kept])
-        return certificates_under(self._session, cka_id)[0][1], key
+        return read_back[0], key
 
     def retire(self, ref: ObjectRef) -> None:
         """Leave the card without the objects that ``ref`` names exactly; what else is there stays.
 
         The public key goes last: an EC private key can often be recognised by it alone, so a
-        repeat after a crash still finds what is left.
+        repeat after a crash still finds what is left. Each kind is looked for again when it is
+        gone: an object that could not be read the first time was not recognised.
         """
-        cka_id = bytes.fromhex(ref.cka_id)
-        stored = certificates_under(self._session, cka_id)
-        if ref.certificate_sha256:
-            self._destroy([i for i, der in stored if sha256_of(der) == ref.certificate_sha256])
-        elif ref.spki_sha256:
-            # A certificate that nobody knows of was written for this key: it must not outlive it.
-            self._destroy([i for i, der in stored if _certifies(der, ref.spki_sha256)])
-        elif not stored:
-            self._remove_keys(cka_id, keep=None)  # of ours, and its making was never reported
-        if ref.spki_sha256:
-            self._destroy(self._private_keys_with(cka_id, ref.spki_sha256))
-            publics = under(self._session, ObjectClass.PUBLIC_KEY, cka_id)
-            self._destroy([item for item in publics if _has_spki(item, ref.spki_sha256)])
+        for to_go in (self._certificates_to_go, self._privates_to_go, self._publics_to_go):
+            self._destroy(to_go(ref))
+            if to_go(ref):
+                raise CardFailure(Outcome.CARD_FAILED, "the card kept what was to be removed")
 
     def signing_key(self, ref: ObjectRef) -> tuple[bytes, CardKey]:
         """Return exactly the certificate that ``ref`` names, and the proven key beside it."""
@@ -131,7 +125,7 @@ class FreeForm:
             "public_template": _PUBLIC,
             "private_template": _PRIVATE,
         }
-        with named():
+        with named(), effect("helper.generate"):
             if key_type in _RSA_BITS:
                 self._session.generate_keypair(TokenKeyType.RSA, _RSA_BITS[key_type], **parts)
                 return
@@ -166,6 +160,34 @@ class FreeForm:
                 found.append(private)
         return found
 
+    # What must go
+
+    def _certificates_to_go(self, ref: ObjectRef) -> list[Item]:
+        stored = certificates_under(self._session, bytes.fromhex(ref.cka_id))
+        if ref.certificate_sha256:
+            return [item for item, der in stored if sha256_of(der) == ref.certificate_sha256]
+        # A certificate that nobody knows of was written for this key: it must not outlive it.
+        return [item for item, der in stored if _certifies(der, ref.spki_sha256)]
+
+    def _privates_to_go(self, ref: ObjectRef) -> list[Item]:
+        cka_id = bytes.fromhex(ref.cka_id)
+        if ref.spki_sha256:
+            return self._private_keys_with(cka_id, ref.spki_sha256)
+        return (
+            [] if self._is_certified(ref) else under(self._session, ObjectClass.PRIVATE_KEY, cka_id)
+        )
+
+    def _publics_to_go(self, ref: ObjectRef) -> list[Item]:
+        publics = under(self._session, ObjectClass.PUBLIC_KEY, bytes.fromhex(ref.cka_id))
+        if ref.spki_sha256:
+            return [item for item in publics if _has_spki(item, ref.spki_sha256)]
+        return [] if self._is_certified(ref) else publics
+
+    def _is_certified(self, ref: ObjectRef) -> bool:
+        """Tell whether a key goes by more than its id: else it is ours, and was never reported."""
+        cka_id = bytes.fromhex(ref.cka_id)
+        return bool(ref.certificate_sha256 or certificates_under(self._session, cka_id))
+
     # Objects
 
     def _create_certificate(self, cka_id: bytes, der: bytes, label: str) -> None:
@@ -176,12 +198,12 @@ class FreeForm:
             Attribute.ID: cka_id,
             Attribute.LABEL: label,
         }
-        with named():
+        with named(), effect("helper.create_certificate"):
             self._session.create_object(template)
 
     def _destroy(self, items: list[Item]) -> None:
         for item in items:
-            with named():
+            with named(), effect("helper.destroy"):
                 item.destroy()
 
 

@@ -34,6 +34,7 @@ WORDS: dict[str, str] = {
     EventKind.ESCALATION: N_("The operators were told that this takes long"),
     EventKind.NEEDS_ATTENTION: N_("Something needs an operator's attention"),
     EventKind.RETRIED: N_("Another try was ordered"),
+    EventKind.RESUMED: N_("The operation was taken up again from what was on record"),
     EventKind.MESSAGE_REFUSED: N_("A message without a valid signature was refused"),
     EventKind.CARD_CLEARED: N_("The card was cleared"),
     EventKind.REPORTED_LOST: N_("The card was reported lost and is blocked"),

@@ -9,6 +9,7 @@ from cardflow.db import audit
 from cardflow.db.tables import Certificate, Person, Update
 from cardflow.db.views import view_of
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.lifecycle import lane_of
 from cardflow.model import Subject
 from cardflow.sql import Sessions, transaction
@@ -52,7 +53,11 @@ class CARecord:
 
     async def revoked(self, serial_number: str, update_id: str, reason: str) -> None:
         """Leave the certificate marked as revoked; the audit trail says so once."""
-        async with transaction(self._sessions) as session:
+        with effect("record.revoked"):
+            await self._revoked(serial_number, update_id, reason)
+
+    async def _revoked(self, serial_number: str, update_id: str, reason: str) -> None:
+        async with transaction(self._sessions) as session:  # no failpoint: the caller has one
             query = select(Certificate).where(
                 col(Certificate.serial_number) == serial_number,
                 col(Certificate.kind) == "managed",

@@ -1,11 +1,9 @@
 """Brings a database to the tables that this program needs, or says that it is not there yet."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,19 +22,25 @@ async def upgrade_database(engine: AsyncEngine) -> None:
 def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    from alembic import command  # loads slowly, and only who migrates needs it
+
     run(connection, command.upgrade, "head")
 
 
 def run(connection: Connection, order: Any, *arguments: Any) -> None:
     """Carry out one of alembic's commands over the connection."""
-    config = _config()
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     order(config, *arguments)
 
 
-def newest_revision() -> str | None:
-    """Return the revision that this program needs."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+@cache
+def newest_revision() -> str:
+    """Return the revision that this program needs: migrations are numbered in their order."""
+    return max(file.name.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 async def database_objections(engine: AsyncEngine) -> list[str]:
@@ -54,9 +58,3 @@ def _revision(connection: Connection) -> str | None:
         return None
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return str(found) if found else None
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return config

@@ -19,6 +19,8 @@ async def opening_objections(
     """Return every reason why a workflow with this input must not go on."""
     if found := token_objections(update, decision_root):
         return found
+    if found := resumption_objections(update):
+        return found
     if workflow_id != f"card-update/{update.card_id}":
         found.append("the workflow's id is not the card's: two updates could run on one card")
     card = await session.get(Card, update.card_id)
@@ -28,18 +30,25 @@ async def opening_objections(
         found.append("the card's serial is another one")
     if card.holder_id != update.holder_id:
         found.append("the card belongs to somebody else now")
-    stored = await session.get(Update, update.update_id)
+    return found + _record_objections(await session.get(Update, update.update_id), update)
+
+
+def _record_objections(stored: Update | None, update: UpdateInput) -> list[str]:
     if stored and stored.ended_at:
-        found.append(f"this update has ended: {stored.stage}")
-    return found
+        return [f"this update has ended: {stored.stage}"]
+    if update.resumed is None:
+        return []
+    if stored is None:
+        return ["an update that was never opened here cannot go on"]
+    if update.resumed.events < stored.events:
+        return ["the state is older than the one on record"]
+    return []
 
 
 def token_objections(update: UpdateInput, decision_root: str) -> list[str]:
     """Return why the input's OPEN token does not vouch for the input."""
     if update.decision_root != decision_root:
         return ["the update trusts another decision root than this installation"]
-    if update.resumed is not None:
-        return ["a new update has no state yet"]
     try:
         action = decisions.read(update.token, decision_root)
     except Refused as refused:
@@ -50,6 +59,23 @@ def token_objections(update: UpdateInput, decision_root: str) -> list[str]:
         return ["somebody else opened this update"]
     if action.digest != decisions.opening_digest(update):
         return ["the update is not the one that was confirmed"]
+    return []
+
+
+def resumption_objections(update: UpdateInput) -> list[str]:
+    """Return why the state that the input brings along is not vouched for."""
+    if update.resumed is None:
+        return []
+    if not update.resumed.resumption:
+        return ["a new update has no state yet"]
+    try:
+        action = decisions.read(update.resumed.resumption, update.decision_root)
+    except Refused as refused:
+        return refused.objections
+    if action.act is not Act.RESUME or action.update_id != update.update_id:
+        return ["the token does not resume this update"]
+    if action.digest != decisions.resuming_digest(update):
+        return ["the state is not the one that was vouched for"]
     return []
 
 

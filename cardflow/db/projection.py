@@ -1,36 +1,39 @@
 """Copies of what workflows did: written forward only, each event once, whatever is repeated."""
 
-from collections.abc import Sequence
-
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db import audit, effects, mail_queue
+from cardflow.db import audit, effects, mail_queue, memories
 from cardflow.db.mail_queue import Postage
+from cardflow.db.memories import Remembered
 from cardflow.db.tables import AuditEntry, Update, UpdateLane, WaitingFor
 from cardflow.db.views import input_of, text_of
 from cardflow.errors import Refused
 from cardflow.model import Event, UpdateView
+from cardflow.orders import Publication
 from cardflow.wire import to_json
 
 
-async def publish(
-    session: AsyncSession, view: UpdateView, events: Sequence[Event], *, postage: Postage
-) -> None:
+async def publish(session: AsyncSession, said: Publication, *, postage: Postage) -> None:
     """Leave the events, their effects, their mails in the queue and the state after them."""
+    view = said.view
     row = await session.get(Update, view.update_id, with_for_update=True)
     if row is None:
         raise Refused("the update was never opened here")
     if view.state.events > row.events:
         await write_view(session, row, view)
+    await memories.remember(session, row.id, Remembered.ANSWER, said.answers)
+    await memories.remember(session, row.id, Remembered.DECISION, said.decisions)
     update = input_of(row)
     known = await _recorded(session, row.id)
-    new = sorted((e for e in events if e.number not in known), key=lambda event: event.number)
+    new = sorted((e for e in said.events if e.number not in known), key=lambda event: event.number)
     await audit.append_all(session, [_entry(row.id, event) for event in new])
     for event in new:
         await effects.apply(session, effects.Happening(row, update, view, event))
         await mail_queue.queue(session, update, event, postage=postage)
+    if row.ended_at:
+        await memories.forget(session, row.id)
     await session.flush()
 
 

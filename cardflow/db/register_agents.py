@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.tables import Agent, AgentNonce, Card, EnrolmentCode, Person, Presence
+from cardflow.sql import alone_with
 
 FRESH = timedelta(seconds=30)  # an agent not heard of for longer is not at its card any more
 TOUCH_EVERY = timedelta(seconds=5)
@@ -114,6 +115,8 @@ async def replace_presence(
     session: AsyncSession, agent: Agent, tokens: Collection[Reported], *, now: datetime
 ) -> None:
     """Leave exactly these tokens as what the agent sees, and its person's cards as seen now."""
+    # Of two reports at the same moment the second one waits: else both would bring the same rows.
+    await alone_with(session, f"presence/{agent.id}")
     await session.execute(delete(Presence).where(col(Presence.agent_id) == agent.id))
     for token in tokens:
         session.add(

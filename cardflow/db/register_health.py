@@ -1,5 +1,7 @@
 """Counts for whoever looks after the installation, and how far a new one is."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +9,17 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from cardflow.db.tables import Agent, Card, Mail, Person, PolicyVersion, Update
+from cardflow.db.tables import Agent, Card, Mail, Person, PolicyVersion, Update, WaitingFor
+from cardflow.lifecycle import ENDED
+from cardflow.model import Party, Stage
+
+
+@dataclass(frozen=True)
+class Pile:
+    """How many of something there are, and since when the oldest."""
+
+    number: int = 0
+    since: datetime | None = None
 
 
 async def updates_by_stage(session: AsyncSession) -> dict[str, int]:
@@ -23,6 +35,31 @@ async def cards_by_state(session: AsyncSession) -> dict[str, int]:
 async def mails_by_state(session: AsyncSession, *, since: datetime) -> dict[str, int]:
     """Return how many of the mails since then are sent, wait or failed."""
     return await _counted(session, col(Mail.state), col(Mail.created_at) > since)
+
+
+async def open_updates_by_stage(session: AsyncSession) -> dict[str, Pile]:
+    """Return how many updates are open, by each stage that an open one can be at."""
+    stages = [stage for stage in Stage if stage not in ENDED]
+    stage = col(Update.stage)
+    return await _piles(session, stage, col(Update.opened_at), stages, stage.in_(stages))
+
+
+async def waiting_by_party(session: AsyncSession) -> dict[str, Pile]:
+    """Return how much work waits for each party."""
+    return await _piles(session, col(WaitingFor.party), col(WaitingFor.since), Party)
+
+
+async def overdue_by_party(session: AsyncSession, now: datetime) -> dict[str, int]:
+    """Return how much work waits for each party beyond its time."""
+    return await _counted(session, col(WaitingFor.party), col(WaitingFor.until) < now)
+
+
+async def mails_queued(session: AsyncSession) -> Pile:
+    """Return how many mails wait to be sent."""
+    queued = await _piles(
+        session, col(Mail.state), col(Mail.created_at), ["queued"], col(Mail.state) == "queued"
+    )
+    return queued["queued"]
 
 
 async def anybody(session: AsyncSession) -> bool:
@@ -52,6 +89,14 @@ async def any_agent(session: AsyncSession) -> bool:
     """Tell whether a workstation is confirmed."""
     confirmed = select(col(Agent.id)).where(col(Agent.state) == "confirmed")
     return await _number(session, confirmed.limit(1)) > 0
+
+
+async def _piles(
+    session: AsyncSession, column: Any, since: Any, names: Iterable[str], *which: Any
+) -> dict[str, Pile]:
+    query = select(column, func.count(), func.min(since)).where(*which).group_by(column)
+    found = {row[0]: Pile(row[1], row[2]) for row in (await session.execute(query)).all()}
+    return {str(name): found.get(name, Pile()) for name in names}
 
 
 async def _counted(session: AsyncSession, column: Any, *which: Any) -> dict[str, int]:

@@ -243,6 +243,16 @@ class UpdateLane(SQLModel, table=True):
     certificate_pem: str = ""
 
 
+class Memory(SQLModel, table=True):
+    """An answer or a decision of an open update: what its view leaves out."""
+
+    __tablename__ = "memories"
+    update_id: str = Field(primary_key=True, foreign_key="updates.id", max_length=36)
+    kind: str = Field(primary_key=True, max_length=10)  # answer decision
+    name: str = Field(primary_key=True, max_length=64)
+    words: str
+
+
 class WaitingFor(SQLModel, table=True):
     """One entry of the work lists: who is waited for, for what, since when, until when."""
 

@@ -1,10 +1,10 @@
 """The record of updates: what the workflow's activities may do to the register."""
 
-from collections.abc import Sequence
-
 from cardflow.db import mail_queue, opening, projection
 from cardflow.db.mail_queue import Postage
-from cardflow.model import Event, UpdateInput, UpdateView
+from cardflow.failpoints import effect
+from cardflow.model import UpdateInput
+from cardflow.orders import Publication
 from cardflow.sql import Sessions, transaction
 
 
@@ -20,18 +20,21 @@ class UpdateRecord:
 
     async def open(self, update: UpdateInput, workflow_id: str) -> list[str]:
         """Leave the update on record, or only the refusal, and return why it was refused."""
-        async with transaction(self._sessions) as session:
-            found = await opening.opening_objections(
-                session, update, workflow_id=workflow_id, decision_root=self._decision_root
-            )
-            if found:
-                await opening.refuse(session, update, workflow_id, found)
-            else:
-                await opening.register(session, update)
-            return found
+        with effect("record.open"):
+            async with transaction(self._sessions) as session:
+                found = await opening.opening_objections(
+                    session, update, workflow_id=workflow_id, decision_root=self._decision_root
+                )
+                if found:
+                    await opening.refuse(session, update, workflow_id, found)
+                else:
+                    await opening.register(session, update)
+        return found
 
-    async def publish(self, view: UpdateView, events: Sequence[Event]) -> list[str]:
+    async def publish(self, said: Publication) -> list[str]:
         """Leave events and state on record; return the mails of these events that wait."""
-        async with transaction(self._sessions) as session:
-            await projection.publish(session, view, events, postage=self._postage)
-            return await mail_queue.queued_for(session, view.update_id, events)
+        with effect("record.publish"):
+            async with transaction(self._sessions) as session:
+                await projection.publish(session, said, postage=self._postage)
+                waiting = await mail_queue.queued_for(session, said.view.update_id, said.events)
+        return waiting

@@ -3,8 +3,6 @@
 import asyncio
 from enum import StrEnum
 
-import pypdfium2
-
 from cardflow.documents.confined import said_by
 from cardflow.documents.examiner import READY, Limits
 from cardflow.errors import Refused
@@ -42,4 +40,6 @@ async def picture_of(
 
 def pages_of(form: bytes) -> int:
     """Return how many pages a form that we made ourselves has."""
+    import pypdfium2  # 4 MiB, and only who prints forms needs it
+
     return len(pypdfium2.PdfDocument(form))

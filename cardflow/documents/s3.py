@@ -23,7 +23,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import NewConnectionError
 
-from cardflow.documents.store import Arriving, Stored, checked_digest, damaged, fill
+from cardflow.documents.store import (
+    Arriving,
+    Stored,
+    checked_digest,
+    damaged,
+    fill,
+    room_wanted,
+)
 from cardflow.errors import Refused, Unavailable
 
 CONFIG = Config(
@@ -67,12 +74,13 @@ class S3Store:
 
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes in the bucket for good; more than ``limit`` are refused as they come."""
-        arriving = await asyncio.to_thread(Arriving, self._arriving, limit)
-        try:
-            await fill(arriving, data)
-            return await asyncio.shield(asyncio.to_thread(self._keep, arriving))
-        finally:
-            await asyncio.shield(asyncio.to_thread(arriving.discard))
+        with room_wanted():
+            arriving = await asyncio.to_thread(Arriving, self._arriving, limit)
+            try:
+                await fill(arriving, data)
+                return await asyncio.shield(asyncio.to_thread(self._keep, arriving))
+            finally:
+                await asyncio.shield(asyncio.to_thread(arriving.discard))
 
     async def get(self, sha256: str) -> bytes:
         """Return the bytes with this digest; anything else in their place is ``Damaged``."""

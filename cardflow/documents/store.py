@@ -7,15 +7,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from cardflow.errors import CardflowError, Refused
+from cardflow.errors import CardflowError, Refused, Unavailable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _READ_ONLY = 0o400
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Damaged(CardflowError):
@@ -48,13 +50,14 @@ class FileStore:
 
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes on disk for good; more than ``limit`` are refused while they come."""
-        arriving = await asyncio.to_thread(Arriving, self._directory / "arriving", limit)
-        try:
-            await fill(arriving, data)
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(arriving.discard))
-            raise
-        return await asyncio.shield(asyncio.to_thread(self._keep, arriving))
+        with room_wanted():
+            arriving = await asyncio.to_thread(Arriving, self._directory / "arriving", limit)
+            try:
+                await fill(arriving, data)
+            except BaseException:
+                await asyncio.shield(asyncio.to_thread(arriving.discard))
+                raise
+            return await asyncio.shield(asyncio.to_thread(self._keep, arriving))
 
     async def get(self, sha256: str) -> bytes:
         """Return the bytes with this digest; anything else in their place is ``Damaged``."""
@@ -165,6 +168,17 @@ async def fill(arriving: Arriving, data: bytes | AsyncIterator[bytes]) -> None:
 def damaged(sha256: str) -> Damaged:
     """Return the failure to raise when other bytes are in a document's place."""
     return Damaged(f"the document {sha256} was changed in the store; restore it from a backup")
+
+
+@contextmanager
+def room_wanted() -> Iterator[None]:
+    """Tell a full disk from a bug: people come again when there is room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise Unavailable("the document store has no room left; nothing was kept") from error
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A migrated SQLite database, and a mail relay on loopback that does as it is told."""
+"""A migrated database, and a mail relay on loopback that does as it is told."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,6 @@ from aiosmtpd.smtp import SMTP
 
 from cardflow.outbound import Outbound
 from cardflow.sql import create_engine, sessions_of
-from tests.db.conftest import migrated_file  # noqa: F401 a fixture
 
 BESIDE = Outbound(loopback=True)  # as the demo's relay is
 
@@ -53,11 +52,11 @@ class Catcher:
 
 
 @asynccontextmanager
-async def running(catcher: Catcher, **options) -> AsyncIterator[Catcher]:
-    """Yield the relay, listening on a free port of loopback."""
+async def running(catcher: Catcher, port: int = 0, **options) -> AsyncIterator[Catcher]:
+    """Yield the relay, listening on loopback; without a port, on a free one."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: SMTP(catcher, loop=loop, **{"enable_SMTPUTF8": True, **options}), "127.0.0.1", 0
+        lambda: SMTP(catcher, loop=loop, **{"enable_SMTPUTF8": True, **options}), "127.0.0.1", port
     )
     catcher.port = server.sockets[0].getsockname()[1]
     try:
@@ -75,10 +74,8 @@ async def catcher() -> AsyncIterator[Catcher]:
 
 
 @pytest.fixture
-async def sessions(tmp_path, migrated_file):  # noqa: F811 the imported fixture
+async def sessions(tmp_path, databases):
     """What opens sessions on a migrated database of the test's own."""
-    path = tmp_path / "cardflow.db"
-    path.write_bytes(migrated_file.read_bytes())
-    engine = create_engine(f"sqlite+aiosqlite:///{path}")
+    engine = create_engine(databases.migrated(tmp_path))
     yield sessions_of(engine)
     await engine.dispose()

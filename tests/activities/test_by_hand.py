@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from temporalio.api.enums.v1 import EventType
 from temporalio.worker import Worker
 
+from activities.orders import MailOrder
 from cardflow import decisions
 from cardflow.db.tables import AuditEntry, Certificate, Update
 from cardflow.model import DocumentKind, LaneStage, Mode, Stage, Verdict, new_id
@@ -28,10 +30,12 @@ from cli.up import prepare
 from tests import build
 from tests.activities.installation import Installation
 from tests.db.rows import found
+from tests.deployment.files import metrics_asked_for
 from tests.fakes import FakeAgent
 from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 from worker import build_ca
+from workflows.afterwork import Delivery
 from workflows.card_update import ACT
 
 pytestmark = pytest.mark.temporal
@@ -70,14 +74,19 @@ class House:
     hand: Hand
     log: Path
 
-    async def metric(self, reason: str) -> int:
-        """Return how many updates the worker says it has refused for this reason."""
+    async def metrics(self) -> list[str]:
+        """Return what the worker tells Prometheus."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self.installation.settings.worker_metrics_port
         )
         writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
         lines = (await reader.read()).decode().splitlines()
         writer.close()
+        return lines
+
+    async def metric(self, reason: str) -> int:
+        """Return how many updates the worker says it has refused for this reason."""
+        lines = await self.metrics()
         told = [x for x in lines if x.startswith("cardflow_refused_actions") and reason in x]
         return sum(int(float(line.split()[-1])) for line in told)
 
@@ -100,8 +109,9 @@ class House:
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory, temporal_env, codec_ring):
+async def house(tmp_path_factory, databases, temporal_env, codec_ring):
     (port,), tmp_path = free_ports(1), tmp_path_factory.mktemp("house")
+    databases.furnish(tmp_path)
     settings = Settings(
         state_dir=tmp_path,
         temporal_address=temporal_env.client.service_client.config.target_host,
@@ -274,3 +284,25 @@ async def test_what_is_sent_by_hand_changes_nothing_and_is_told_of(house):
     await installation.decide(Verdict.APPROVE)  # and the update is as well as ever
     await installation.until_stage(Stage.READY)
     assert await house.metric("not_allowed") == 0
+
+
+async def test_what_operations_watch_of_workers_is_what_this_one_tells(house):
+    queue = house.installation.settings.temporal_task_queue
+    asked = {name for name in metrics_asked_for() if name.startswith(("temporal_", "cardflow_ref"))}
+    at = ["--task-queue", queue, "--workflow-id", new_id()]
+    await house.hand.does("workflow", "start", "--type", "CardUpdate", *at, *text({}))
+    once = ["--retry-maximum-attempts", "1", "--start-to-close-timeout", "30s"]
+    at = ["--activity-id", new_id(), "--task-queue", queue, "--type", "deliver"]
+    await house.hand.does("activity", "execute", *at, *once, *text({}))
+    word = ["--workflow-id", house.installation.handle.id, "--name", "act", *text("please")]
+    await house.hand.does("workflow", "update", "execute", *word)
+    await house.installation.client.execute_workflow(
+        Delivery.run, MailOrder(()), id=new_id(), task_queue=queue
+    )
+
+    assert len(asked) >= 10
+    await until(
+        house.metrics,
+        lambda lines: asked <= {re.split(r"[{ ]", line)[0] for line in lines},
+        what="every metric that an alert or a panel names",
+    )

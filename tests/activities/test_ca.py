@@ -19,6 +19,7 @@ from cardflow.db.tables import AuditEntry, Certificate, Person
 from cardflow.db.update_record import UpdateRecord
 from cardflow.errors import Refused, Unavailable
 from cardflow.model import LaneStage
+from cardflow.orders import Publication
 from cardflow.profiles import load_profiles
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate, subject_dn
@@ -279,7 +280,7 @@ async def polled(sessions, order, hours):
     view = lifecycle.view(UPDATE, replace(state, lanes=lanes, events=1))
     record = UpdateRecord(sessions, decision_root=ROOT, mail_domain="example.org")
     assert await record.open(UPDATE, f"card-update/{UPDATE.card_id}") == []
-    await record.publish(view, [])
+    await record.publish(Publication(view, ()))
     answer = await Desk(sessions, ScriptedCA(PENDING)).run("poll", PollOrder("handle-1", order))
     return answer.poll_at - datetime.now(UTC)
 

@@ -31,7 +31,8 @@ CHECKED = ("Document rejected", "Document approved")
 
 
 @pytest.fixture
-async def installation(tmp_path, temporal_env, catcher):
+async def installation(tmp_path, databases, temporal_env, catcher):
+    databases.furnish(tmp_path)
     settings = Settings(
         state_dir=tmp_path, smtp_port=catcher.port, temporal_task_queue=f"cardflow-{new_id()}"
     )

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-async def settings(tmp_path, temporal_env, codec_ring):
+async def settings(tmp_path, databases, temporal_env, codec_ring):
+    databases.furnish(tmp_path)
     (port,) = free_ports(1)
     settings = Settings(
         state_dir=tmp_path,
@@ -84,8 +85,9 @@ async def test_the_worker_works_serves_metrics_and_ends_in_order_when_told(setti
     assert out == b""
 
 
-async def test_a_database_of_another_revision_is_refused_before_anything_runs(settings):
-    (settings.state_dir / "cardflow.db").unlink()
+async def test_a_database_of_another_revision_is_refused_before_anything_runs(settings, databases):
+    (settings.state_dir / "cardflow.db").unlink(missing_ok=True)
+    databases.furnish(settings.state_dir, migrated=False)
     process = await started(settings)
     _, err = await process.communicate()
 

@@ -1,7 +1,6 @@
 """The people's door over a real database, and people who sign in by its front."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from functools import cache
@@ -15,15 +14,15 @@ from fastapi import FastAPI
 from api.app import create_agent_app, create_app
 from api.auth import SESSION_PREFIX, new_token, token_digest
 from api.state import opened
-from cardflow.db.migrate import upgrade_database
 from cardflow.db.register_identity import open_session
 from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.passwords import hash_password
 from cardflow.settings import Settings
-from cardflow.sql import create_engine, transaction
+from cardflow.sql import transaction
 from cli.local_secrets import make_local_secrets
+from tests.databases import Databases
 
 PASSWORD = "correct horse battery"
 ORIGIN = "http://localhost:8000"
@@ -37,22 +36,19 @@ def password_hash() -> str:
 
 
 @pytest.fixture(scope="session")
-async def fresh_installation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fresh_installation(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
     """Return a directory with secrets and an empty database, to be copied by each test."""
     directory = tmp_path_factory.mktemp("installation")
-    settings = Settings(state_dir=directory)
-    make_local_secrets(settings)
-    engine = create_engine(settings.database_url)
-    await upgrade_database(engine)
-    await engine.dispose()
+    make_local_secrets(Settings(state_dir=directory))
+    databases.furnish(directory)
     return directory
 
 
 @pytest.fixture
-def settings(fresh_installation: Path, tmp_path: Path) -> Settings:
+def settings(fresh_installation: Path, databases: Databases, tmp_path: Path) -> Settings:
     """Return the settings of a fresh installation."""
     directory = tmp_path / "state"
-    shutil.copytree(fresh_installation, directory)
+    databases.copy_installation(fresh_installation, directory)
     return Settings(state_dir=directory, temporal_address=NOBODY)
 
 

@@ -18,6 +18,7 @@ from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from cli.audit import verified
 from tests.api.conftest import PASSWORD, reasons
+from tests.db.owner import unguard
 
 AUDIT = "/api/v1/audit"
 
@@ -267,10 +268,6 @@ async def test_holders_and_operators_do_not_read_the_trail(sign_in):
 async def without_triggers(app, *statements):
     """Change the trail as somebody could who owns the database."""
     async with transaction(app.state.cardflow.sessions) as session:
-        for name in (await session.scalars(TRIGGERS)).all():
-            await session.execute(text(f"DROP TRIGGER {name}"))
+        await unguard(session, "audit", "audit_checkpoints", "audit_checks")
         for statement in statements:
             await session.execute(text(statement))
-
-
-TRIGGERS = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit%'")

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cardflow.sql import transaction
 from tests.api.conftest import NOBODY
 from tests.api.corpus import FRAMING, REQUESTS, UPLOADS, Request, get, post
 from tests.api.door.conftest import serving
+from tests.databases import Databases
 
 # Starlette leaves a file of a form that breaks off to the collector of garbage, who closes it.
 pytestmark = pytest.mark.filterwarnings(
@@ -63,10 +63,11 @@ class Served:
 async def served(
     shared_door: tuple[FastAPI, list[Settings]],
     fresh_installation: Path,
+    databases: Databases,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Served]:
     directory = tmp_path_factory.mktemp("served") / "state"
-    shutil.copytree(fresh_installation, directory)
+    databases.copy_installation(fresh_installation, directory)
     app, given = shared_door
     given[:] = [Settings(state_dir=directory, temporal_address=NOBODY)]
     async with serving(app) as address:

@@ -24,6 +24,7 @@ from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of, transaction
 from cli.__main__ import main
+from tests.db.owner import unguard
 from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
@@ -156,8 +157,7 @@ async def cut_off(settings: Settings) -> None:
     """Take the last entry and its checkpoint away, as somebody could who owns the database."""
     engine = create_engine(settings.database_url)
     async with engine.begin() as connection:
-        for table in ("audit", "audit_checkpoints"):
-            await connection.execute(text(f"DROP TRIGGER {table}_no_delete"))
+        await unguard(connection, "audit", "audit_checkpoints")
         await connection.execute(text("DELETE FROM audit WHERE number = 3"))
         await connection.execute(text("DELETE FROM audit_checkpoints"))
     await engine.dispose()

@@ -11,13 +11,12 @@ import uvicorn
 
 from api.app import create_agent_app, create_app
 from api.auth import SESSION_PREFIX, new_token, token_digest
-from cardflow.db.migrate import upgrade_database
 from cardflow.db.register_identity import open_session
 from cardflow.db.tables import Card, Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.settings import Settings
-from cardflow.sql import create_engine, transaction
+from cardflow.sql import transaction
 from cli.local_secrets import make_local_secrets
 from tests.api.conftest import NOBODY, client_of
 from tests.api.workstation import Workstation
@@ -33,26 +32,21 @@ holly;Holly Again;again@example.org;holder
 
 
 @pytest.fixture(scope="module")
-async def house(tmp_path_factory):
-    """Yield the state directory of an empty installation, to be served anew by each test."""
+def house(tmp_path_factory, databases):
+    """Return the state directory of an empty installation, to be served anew by each test."""
     directory = tmp_path_factory.mktemp("house")
-    settings = Settings(state_dir=directory)
-    make_local_secrets(settings)
-    engine = create_engine(settings.database_url)
-    await upgrade_database(engine)
-    await engine.dispose()
+    make_local_secrets(Settings(state_dir=directory))
+    databases.furnish(directory)
     return directory
 
 
 @pytest.fixture
-def settings(house, tmp_path):
+def settings(house, databases, tmp_path):
     """Return the settings of an empty installation, without Temporal and without mail."""
     (nobody,) = free_ports(1)
-    database = tmp_path / "cardflow.db"
-    database.write_bytes((house / "cardflow.db").read_bytes())
     return Settings(
         state_dir=house,
-        database_url=f"sqlite+aiosqlite:///{database}",
+        database_url=databases.migrated(tmp_path),
         temporal_address=NOBODY,
         smtp_port=nobody,
     )

@@ -11,6 +11,7 @@ from cardflow.model import Role
 from cardflow.sql import transaction
 from tests.api.updates.conftest import API
 from tests.browser.test_officer import listed
+from tests.db.owner import unguard
 
 pytestmark = pytest.mark.temporal
 
@@ -99,20 +100,15 @@ async def test_a_check_says_that_the_chain_is_whole_and_finds_what_was_changed(
 @asynccontextmanager
 async def changed(office, *, number):
     """Change an entry as somebody could who owns the database; afterwards it is as before."""
-    wanted = text(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
-    )
     change = text("UPDATE audit SET text = replace(text, :one, :other) WHERE number = :number")
     async with transaction(office.state.sessions) as session:
-        triggers = (await session.execute(wanted)).all()
-        for name, _ in triggers:
-            await session.execute(text(f"DROP TRIGGER {name}"))
+        guards = await unguard(session, "audit")
         await session.execute(change, {"one": "facts", "other": "fakts", "number": number})
     yield
     async with transaction(office.state.sessions) as session:
         await session.execute(change, {"one": "fakts", "other": "facts", "number": number})
-        for _, made in triggers:
-            await session.execute(text(made))
+        for guard in guards:
+            await session.execute(text(guard))
 
 
 async def test_the_timeline_shows_every_decision_and_verifies_it_again(

@@ -1,7 +1,6 @@
 """Temporal's own pages in a real browser: decoded for who may read them, and for nobody else."""
 
 import asyncio
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import is_ready, server_command
 from tests.api.conftest import PASSWORD, Register, fresh_installation  # noqa: F401
 from tests.browser.conftest import WIDE
+from tests.databases import Databases
 from tests.ports import free_ports
 from tests.waiting import until
 
@@ -30,9 +30,13 @@ NOT_DECODED = "Codec Server could not connect"
 
 
 @pytest.fixture
-def settings(fresh_installation: Path, tmp_path: Path) -> Settings:  # noqa: F811
+def settings(
+    fresh_installation: Path,  # noqa: F811
+    databases: Databases,
+    tmp_path: Path,
+) -> Settings:
     """Return the settings of an installation of this test's own, with Temporal's pages."""
-    shutil.copytree(fresh_installation, tmp_path / "state")
+    databases.copy_installation(fresh_installation, tmp_path / "state")
     api, temporal, ui = free_ports(3)
     return Settings(
         state_dir=tmp_path / "state",

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from cardflow.ca.embedded import EmbeddedCA
 from tests.ca.making import Home
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +19,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="session")
-async def maintained(made: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+async def maintained(
+    made: Home, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Home:
     """Return a CA that the worker has maintained once, with its database."""
     home = Home(shutil.copytree(made.path, tmp_path_factory.mktemp("maintained") / "home"))
+    databases.furnish(home.path, migrated=False)
     engine = await home.engine()
     ca = home.ca(engine)
     await ca.maintain()
@@ -30,9 +34,10 @@ async def maintained(made: Home, tmp_path_factory: pytest.TempPathFactory) -> Ho
 
 
 @pytest.fixture
-def home(maintained: Home, tmp_path: Path) -> Home:
+def home(maintained: Home, databases: Databases, tmp_path: Path) -> Home:
     """Return a maintained CA of the test's own."""
-    return Home(shutil.copytree(maintained.path, tmp_path / "home"))
+    databases.copy_installation(maintained.path, tmp_path / "home")
+    return Home(tmp_path / "home")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from cardflow.ca.embedded import CaNames, EmbeddedCA, Secrets, init_ca, open_iss
 from cardflow.model import Profile, Subject, Verdict, new_id
 from cardflow.profiles import load_profiles
 from cardflow.secret_files import write_secret
+from cardflow.settings import Settings
 from cardflow.sql import create_engine
 
 PUBLIC_URL = "http://localhost:8000"
@@ -135,7 +136,7 @@ class Home:
 
     @property
     def database(self) -> str:
-        return f"sqlite+aiosqlite:///{self.path}/ca.db"
+        return Settings(state_dir=self.path).database_url
 
     def make(self, **options: Any) -> "Home":
         """Leave a new CA here."""

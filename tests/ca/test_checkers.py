@@ -14,6 +14,7 @@ from cardflow.ca import RevocationReason
 from cardflow.ca.embedded import EmbeddedCA
 from cardflow.x509 import facts_of_certificate
 from tests.ca.making import PROFILES, Home, a_csr, a_key, a_request, issue
+from tests.databases import Databases
 
 pytestmark = pytest.mark.openssl
 
@@ -53,9 +54,12 @@ async def say(*command: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-async def issued(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Issued]:
+async def issued(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> AsyncIterator[Issued]:
     """Yield one certificate of each profile and kind of key, a revoked one, and both CRLs."""
     path = tmp_path_factory.mktemp("issued")
+    databases.furnish(path / "home", migrated=False)
     async with a_working_ca(Home(path / "home").make()) as (ca, desk):
         for leaf in LEAVES:
             kind = next(kind for kind in KINDS if leaf.endswith(kind))

@@ -18,9 +18,6 @@ from cardflow.model import Verdict
 from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.x509 import facts_of_certificate, load_certificate
 from tests.ca.making import BOB, TWO_OFFICERS, Home, a_csr, a_key, a_request, issue
-from tests.db.conftest import postgresql
-
-__all__ = ["postgresql"]
 
 pytestmark = pytest.mark.slow
 

@@ -14,16 +14,24 @@ import pytest
 from cardflow.x509 import load_certificate
 from tests.ca.making import Home, a_request
 from tests.ca.processes import POINTS, RECOVERIES
+from tests.databases import Databases
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def outcome_of(command: str, made: Home, path: Path) -> Any:
-    """Return what the program printed after doing as told in a copy of the CA."""
-    shutil.copytree(made.path, path / "home")
-    (path / "home" / "request.json").write_text(json.dumps(asdict(a_request())))
+def laid_out(made: Home, databases: Databases, *places: Path) -> None:
+    """Leave a copy of the CA, with a database of its own and one and the same request, in each."""
+    request = json.dumps(asdict(a_request()))
+    for place in places:
+        shutil.copytree(made.path, place)
+        databases.furnish(place, migrated=False)
+        (place / "request.json").write_text(request)
+
+
+def outcome_of(command: str, path: Path) -> Any:
+    """Return what the program printed after doing as told in the CA at the path."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.ca.processes", command, str(path / "home")],
+        [sys.executable, "-m", "tests.ca.processes", command, str(path)],
         cwd=PROJECT,
         capture_output=True,
         text=True,
@@ -35,13 +43,19 @@ def outcome_of(command: str, made: Home, path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def crashes(made: Home, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def crashes(
+    made: Home, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """Return what came of a kill at each point and of each way to recover."""
-    return outcome_of("crash", made, tmp_path_factory.mktemp("crashes"))
+    path = tmp_path_factory.mktemp("crashes")
+    cases = [path / f"{where}-{how}" for where in POINTS for how in RECOVERIES]
+    laid_out(made, databases, path / "home", *cases)
+    return outcome_of("crash", path / "home")
 
 
-def test_eight_processes_racing_on_one_request_get_one_certificate(made, tmp_path):
-    outcome = outcome_of("race", made, tmp_path)
+def test_eight_processes_racing_on_one_request_get_one_certificate(made, databases, tmp_path):
+    laid_out(made, databases, tmp_path / "home")
+    outcome = outcome_of("race", tmp_path / "home")
     assert len(outcome["answers"]) == 8
     assert len(outcome["recorded"]) == 1
     assert set(outcome["answers"]) == set(outcome["recorded"])

@@ -55,9 +55,10 @@ async def reply(ca, request: bytes) -> ocsp.OCSPResponse:
 
 
 @pytest.fixture
-async def fresh(made, tmp_path):
+async def fresh(made, databases, tmp_path):
     """Yield a CA that was only just made."""
     home = Home(shutil.copytree(made.path, tmp_path / "fresh"))
+    databases.furnish(home.path, migrated=False)
     engine = await home.engine()
     ca = home.ca(engine, signs=False)
     yield ca

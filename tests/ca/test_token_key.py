@@ -22,6 +22,7 @@ from cardflow.errors import Refused, Unavailable
 from cardflow.secret_files import write_secret
 from cardflow.x509 import facts_of_certificate, load_certificate
 from tests.ca.making import Home, issue
+from tests.databases import Databases
 
 pytestmark = pytest.mark.softhsm
 
@@ -48,8 +49,9 @@ def tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def token_home(tokens: Path, tmp_path: Path) -> Home:
+def token_home(tokens: Path, databases: Databases, tmp_path: Path) -> Home:
     """Return a CA whose issuing key is on the token."""
+    databases.furnish(tmp_path / "home", migrated=False)
     return Home(tmp_path / "home").make(token=PLACE)
 
 

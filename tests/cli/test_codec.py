@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from cardflow.db.migrate import upgrade_database
 from cardflow.db.reencryption import bound_of
 from cardflow.db.tables import AuditEntry, IdempotentAnswer, Person, SecondFactor
 from cardflow.decisions import utc_now
@@ -27,21 +26,15 @@ from tests.temporal.test_devserver import serving, until_ready
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path, databases):
     """Return the settings of an installation with secrets, a database, and a port for Temporal."""
     temporal, ui = free_ports(2)
     lines = (f'temporal_address = "127.0.0.1:{temporal}"', f"temporal_ui_port = {ui}")
     (tmp_path / "cardflow.toml").write_text("\n".join(lines))
+    databases.furnish(tmp_path)
     settings = Settings(state_dir=tmp_path)
     make_local_secrets(settings)
-    asyncio.run(prepared(settings))
     return settings
-
-
-async def prepared(settings):
-    engine = create_engine(settings.database_url)
-    await upgrade_database(engine)
-    await engine.dispose()
 
 
 def in_database(settings, work):

@@ -1,7 +1,5 @@
 """A trail of years is checked while somebody waits."""
 
-import shutil
-
 import pytest
 
 from benchmarks.bench_audit import ENTRIES, filled, verified
@@ -11,9 +9,8 @@ MOST_SECONDS = 10  # of one core: other work on the machine proves nothing about
 
 
 @pytest.mark.slow
-async def test_a_hundred_thousand_entries_are_checked_in_ten_seconds(migrated_file, tmp_path):
-    file = shutil.copy(migrated_file, tmp_path / "cardflow.db")
-    engine = create_engine(f"sqlite+aiosqlite:///{file}")
+async def test_a_hundred_thousand_entries_are_checked_in_ten_seconds(databases, tmp_path):
+    engine = create_engine(databases.migrated(tmp_path))
     sessions = sessions_of(engine)
     await filled(sessions)
 

@@ -19,6 +19,7 @@ from cardflow.db.tables import AuditCheckpoint, AuditEntry
 from cardflow.decisions import issue_signer, root_hex
 from cardflow.sql import transaction
 from tests import build
+from tests.db.owner import unguard
 
 ROOT = root_hex(build.root().public_key())
 START = datetime.now(UTC) - timedelta(days=3)
@@ -52,13 +53,7 @@ async def rows_of(sessions):
 async def replaced_by(engine, links, tokens=None):
     """Put other rows in the place of those that are there."""
     async with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            for table in ("audit", "audit_checkpoints"):
-                await connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
-        else:
-            for table in ("audit", "audit_checkpoints"):
-                for change in ("update", "delete"):
-                    await connection.execute(text(f"DROP TRIGGER {table}_no_{change}"))
+        await unguard(connection, "audit", "audit_checkpoints")
         await connection.execute(delete(AuditEntry))
         if links:
             await connection.execute(insert(AuditEntry), [link._asdict() for link in links])

@@ -108,6 +108,7 @@ async def test_processes_that_start_together_upgrade_once(empty_engine):
         await engine.dispose()
 
 
+@pytest.mark.sqlite
 async def test_the_state_directory_is_made_when_it_is_missing(tmp_path):
     engine = create_engine(f"sqlite+aiosqlite:///{tmp_path}/new/state/cardflow.db")
 

@@ -24,6 +24,7 @@ from cardflow.model import (
     ObjectRef,
     Stage,
 )
+from cardflow.orders import Publication
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate
 from tests import build
@@ -54,7 +55,7 @@ class Story:
         return lifecycle.slim(lifecycle.view(self.update, self.state))
 
     async def publish(self, *events):
-        return await self.record.publish(self.view, events)
+        return await self.record.publish(Publication(self.view, events))
 
     async def tell(self, kind, **parts):
         """Publish one event of this kind."""
@@ -113,7 +114,7 @@ async def test_an_older_publication_never_takes_the_copy_back(story, sessions):
     story.lane("mail", stage=LaneStage.READY)
     await story.tell(EventKind.VISIT_ENDED)
 
-    await story.record.publish(older, [first])
+    await story.record.publish(Publication(older, (first,)))
 
     row = await the(sessions, Update)
     assert (row.events, view_of(row)) == (2, story.view)

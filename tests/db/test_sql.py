@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from cardflow.sql import Sessions, create_engine, sessions_of, transaction
 
+pytestmark = pytest.mark.sqlite
 ROUNDS = 100
 
 

@@ -15,6 +15,7 @@ from cli.demo_state import fresh
 from cli.demo_steps import UpdateRun
 from cli.demo_story import Story
 from cli.processes import Supervisor
+from tests.databases import Databases
 
 T = TypeVar("T")
 
@@ -32,11 +33,14 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases
+) -> AsyncIterator[Scene]:
     """Yield the stage, set: nothing runs yet."""
     state = fresh(tmp_path_factory.mktemp("demo") / "state")
     with (state.directory / SETTINGS_FILE).open("a") as settings:
         settings.write('log_level = "debug"\n')  # what must not be said is looked for in logs
+    databases.furnish(state.directory, migrated=False)
     scene = Scene(state, Cast(state), Story())
     await set_stage(scene)
     yield scene

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
+import psycopg
 from google.protobuf.json_format import MessageToJson
+from sqlalchemy import make_url
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
@@ -47,20 +49,37 @@ def files(*paths: Path) -> Parts:
     return read
 
 
+ON_SQLITE = "SELECT name FROM sqlite_master WHERE type = 'table'"
+ON_POSTGRESQL = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+
+
 def rows(database: Path) -> Parts:
     """Return what reads each value of each table: in the file, long ones are in pieces."""
 
     def read() -> list[bytes]:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return list(_values(connection))
+            return list(_values(connection, ON_SQLITE))
 
     return read
 
 
-def _values(connection: sqlite3.Connection) -> Iterator[bytes]:
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    for (table,) in tables:
-        for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 SQLite's own names
+def rows_of(settings: Settings) -> Parts:
+    """Return what reads each value of each of our own tables."""
+    url = make_url(settings.database_url)
+    if url.get_backend_name() == "sqlite":
+        return rows(Path(str(url.database)))
+
+    def read() -> list[bytes]:
+        plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(plain) as connection:
+            return list(_values(connection, ON_POSTGRESQL))
+
+    return read
+
+
+def _values(connection: sqlite3.Connection | psycopg.Connection, tables: str) -> Iterator[bytes]:
+    for (table,) in connection.execute(tables).fetchall():
+        for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 the server's names
             yield from (v if isinstance(v, bytes) else str(v).encode() for v in row if v)
 
 

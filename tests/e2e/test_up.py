@@ -15,6 +15,7 @@ import pytest
 from cardflow.settings import Settings, load_settings, setting_name
 from cli.processes import ROOT, accepts
 from cli.up import prepare
+from tests.databases import Databases
 from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
@@ -23,7 +24,7 @@ START_SECONDS, STOP_SECONDS = 120, 30
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Settings:
     state = tmp_path_factory.mktemp("state")
     api, door, temporal, ui, smtp, page, metrics = free_ports(7)
     lines = (
@@ -38,6 +39,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         f"worker_metrics_port = {metrics}",
     )
     (state / "cardflow.toml").write_text("\n".join(lines))
+    databases.furnish(state, migrated=False)
     return load_settings(state)
 
 

@@ -25,7 +25,7 @@ from cli.demo_setup import Scene
 from cli.demo_steps import Turns, UpdateRun
 from cli.scribble import scan_of
 from tests.e2e.conftest import managed, policy, under
-from tests.e2e.stores import Histories, Processes, Store, files, rows
+from tests.e2e.stores import Histories, Processes, Store, files, rows, rows_of
 
 LOGON, SIGNING = "smart-card-logon", "smime-signing"
 CONTACT = "Ask Wilhelmina Pfeffersack, extension 88-4711."
@@ -171,11 +171,14 @@ def stores(traces: Traces, histories: Histories) -> list[Store]:
     state, word, run = traces.scene.state, traces.word, traces.written
     directory = state.directory
     database, temporal = directory / "cardflow.db", directory / "temporal.db"
-    seen = [*_files(traces), *_answers(traces), *_memories(traces)]
-    return [
+    on_files = [
         Store("database file", state.card.serial, files(database)),
         Store("database's write-ahead log", word, files(directory / "cardflow.db-wal")),
-        Store("database's rows", SENT_BACK, rows(database)),
+    ]
+    seen = [*_files(traces), *_answers(traces), *_memories(traces)]
+    return [
+        *(on_files if database.exists() else []),  # else a server has them, whoever runs it
+        Store("database's rows", SENT_BACK, rows_of(state.settings)),
         Store("Temporal's database file", run.card_id, files(temporal)),
         Store("Temporal's write-ahead log", word, files(directory / "temporal.db-wal")),
         Store("Temporal's rows", word, rows(temporal)),

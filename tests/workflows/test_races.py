@@ -71,6 +71,26 @@ async def test_a_visit_that_is_clicked_while_a_run_ends_begins_in_the_next(
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+async def test_what_is_cancelled_while_a_run_ends_is_closed_by_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cardflow.temporal.limits.EVENTS_PER_RUN", LIMIT)
+    await world.open(a_policy(an_entry("logon", F)))
+    await world.visit()
+    view = await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+    world.records.gate = asyncio.Event()
+    await world.hand_in(DocumentKind.CERTIFICATE_FORM)
+    await until_long(world)
+    await world.act(cancelling(world.update))
+    world.records.gate.set()
+
+    assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.CANCELLED
+    assert len(world.records.of(EventKind.DEBTS_RECORDED)) == 1
+    assert len(world.records.of(EventKind.CANCELLED)) == 1
+    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    assert world.ca.revoked == {view.state.lanes[0].serial_number: "cessationOfOperation"}
+
+
 async def test_a_certificate_that_comes_after_the_cancellation_wakes_no_lane(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ from cardflow.ca.embedded.revoking import Revocations
 from cardflow.ca.embedded.setup import load_hierarchy
 from cardflow.ca.tables import CaCertificate, State
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.model import Profile, Verdict
 from cardflow.sql import for_reading, sessions_of, transaction
 
@@ -159,11 +160,13 @@ class EmbeddedCA:
         word = deciding.Word(officer, verdict, reason, digest, token)
         if self._decision_root and (found := deciding.token_objections(word, self._decision_root)):
             raise Refused(*found)
-        async with transaction(self._sessions) as session:
-            row = await requests.locked(session, request_id)
-            await deciding.decide(session, row, word, _now())
-            await session.flush()
-            return await requests.facts(session, row)
+        with effect("ca.decide"):
+            async with transaction(self._sessions) as session:
+                row = await requests.locked(session, request_id)
+                await deciding.decide(session, row, word, _now())
+                await session.flush()
+                facts = await requests.facts(session, row)
+        return facts
 
     # The status service
 

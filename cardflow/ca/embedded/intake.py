@@ -14,6 +14,7 @@ from cardflow.ca.embedded.lint import Finding
 from cardflow.ca.embedded.setup import Hierarchy
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.model import Profile
 from cardflow.sql import Sessions, transaction
 from cardflow.x509 import (
@@ -89,10 +90,11 @@ class Intake:
 
     async def cancel(self, handle: str) -> None:
         """Withdraw the request; a certificate that is being issued, or is issued, stays."""
-        async with transaction(self._sessions) as session:
-            row = await requests.locked(session, handle)
-            if row.state in (State.PENDING, State.APPROVED):
-                row.state, row.reason, row.ended_at = State.CANCELLED, WITHDRAWN, _now()
+        with effect("ca.cancel"):
+            async with transaction(self._sessions) as session:
+                row = await requests.locked(session, handle)
+                if row.state in (State.PENDING, State.APPROVED):
+                    row.state, row.reason, row.ended_at = State.CANCELLED, WITHDRAWN, _now()
 
     async def standing(self, row: CaRequest) -> Answer:
         """Return the answer; where the issuing key is, what may be issued is issued now."""
@@ -119,10 +121,11 @@ class Intake:
         return row, draft
 
     async def _take_in(self, row: CaRequest, draft: Draft, request: CertificateRequest) -> Answer:
-        async with transaction(self._sessions) as session:
-            earlier = await session.get(CaRequest, row.request_id)
-            if earlier is None:
-                record = await self._record(session, row, draft)
+        with effect("ca.take_in"):
+            async with transaction(self._sessions) as session:
+                earlier = await session.get(CaRequest, row.request_id)
+                if earlier is None:
+                    record = await self._record(session, row, draft)
         if earlier is not None:
             return await self._repeated(earlier, request)
         if record is None:
@@ -177,12 +180,13 @@ class Intake:
 
     async def _begin(self, row: CaRequest) -> None:
         draft = await self._draft(requests.profile_of(row), row)
-        async with transaction(self._sessions) as session:
-            fresh = await requests.locked(session, row.request_id)
-            if fresh.state != State.APPROVED:
-                return
-            await self._refuse_unapproved(session, fresh)
-            self._issuance.begin(session, fresh, draft)
+        with effect("ca.begin"):
+            async with transaction(self._sessions) as session:
+                fresh = await requests.locked(session, row.request_id)
+                if fresh.state != State.APPROVED:
+                    return
+                await self._refuse_unapproved(session, fresh)
+                self._issuance.begin(session, fresh, draft)
 
     async def _refuse_unapproved(self, session: AsyncSession, row: CaRequest) -> None:
         given = await requests.decisions_on(session, row.request_id)

@@ -24,6 +24,7 @@ from cardflow.ca.embedded.building import Issuer, draft_leaf, pem, sign_draft, v
 from cardflow.ca.embedded.lint import Finding, findings_on, refuse_findings
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.model import Profile, Subject
 from cardflow.sql import Sessions, transaction
 from cardflow.x509.naming import ATTRIBUTE_NAMES
@@ -146,7 +147,8 @@ class Issuance:
     async def sign(self, draft_der: bytes) -> str:
         """Return the draft with the CA's signature, as PEM."""
         key, issuer = self.key, self._issuer.certificate
-        return await self.in_thread(lambda: pem(sign_draft(draft_der, key, issuer)))
+        with effect("ca.sign"):
+            return await self.in_thread(lambda: pem(sign_draft(draft_der, key, issuer)))
 
     async def _record(self, request_id: str | None) -> CaCertificate:
         query = select(CaCertificate).where(CaCertificate.request_id == request_id)
@@ -157,10 +159,11 @@ class Issuance:
         unsigned = (col(CaCertificate.id) == record.id, col(CaCertificate.certificate_pem) == "")
         signed = update(CaCertificate).where(*unsigned).values(certificate_pem=certificate_pem)
         asked = update(CaRequest).where(col(CaRequest.request_id) == record.request_id)
-        async with transaction(self._sessions) as session:
-            first = cast("CursorResult[Any]", await session.execute(signed)).rowcount == 1
-            await session.execute(asked.values(state=State.ISSUED, ended_at=now))
-            return first
+        with effect("ca.commit"):
+            async with transaction(self._sessions) as session:
+                first = cast("CursorResult[Any]", await session.execute(signed)).rowcount == 1
+                await session.execute(asked.values(state=State.ISSUED, ended_at=now))
+        return first
 
     async def unfinished(self) -> list[str]:
         """Return the requests whose draft was recorded but not signed."""

@@ -23,6 +23,7 @@ from cardflow.ca.embedded.issuing import Issuance, linted
 from cardflow.ca.embedded.keys import replace_file
 from cardflow.ca.tables import CaCertificate
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.secret_files import read_secret
 from cardflow.sql import Sessions, transaction
 
@@ -85,13 +86,14 @@ class Responder:
             lambda: linted(draft_responder(self._issuer, key.public_key(), now))
         )
         row = draft.row()
-        async with transaction(self._sessions) as session:
-            session.add(row)
-        row.certificate_pem = await issuance.sign(row.draft)
-        async with transaction(self._sessions) as session:
-            await session.merge(row)
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        replace_file(self._path, private + row.certificate_pem.encode())
+        with effect("ca.responder"):
+            async with transaction(self._sessions) as session:
+                session.add(row)
+            row.certificate_pem = await issuance.sign(row.draft)
+            async with transaction(self._sessions) as session:
+                await session.merge(row)
+            private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            replace_file(self._path, private + row.certificate_pem.encode())
         return True
 
     def _is_due(self, now: datetime) -> bool:

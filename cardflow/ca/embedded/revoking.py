@@ -14,6 +14,7 @@ from cardflow.ca.embedded.building import CRL_LIFE, Issuer, Revoked, Validity, b
 from cardflow.ca.embedded.issuing import Issuance
 from cardflow.ca.tables import CaCertificate, CaCrl
 from cardflow.errors import Refused, Unavailable
+from cardflow.failpoints import effect
 from cardflow.sql import Sessions, transaction
 
 RENEW_AFTER = timedelta(hours=6)
@@ -41,28 +42,38 @@ class Revocations:
     ) -> None:
         """Have the certificate revoked for good; the first reason stays."""
         query = select(CaCertificate).where(CaCertificate.serial_number == _hex(serial_number))
-        async with transaction(self._sessions) as session:
-            row = (await session.scalars(query.with_for_update())).one_or_none()
-            if row is None or not row.certificate_pem:
-                raise Refused(
-                    f"this CA issued no certificate with the serial number {serial_number}"
-                )
-            if row.revoked_at is None:
-                row.revoked_at, row.revocation_reason = now, reason
-                row.revoked_by, row.revocation_note = by, note
+        with effect("ca.revoke"):
+            async with transaction(self._sessions) as session:
+                row = (await session.scalars(query.with_for_update())).one_or_none()
+                if row is None or not row.certificate_pem:
+                    raise Refused(
+                        f"this CA issued no certificate with the serial number {serial_number}"
+                    )
+                if row.revoked_at is None:
+                    row.revoked_at, row.revocation_reason = now, reason
+                    row.revoked_by, row.revocation_note = by, note
 
     async def publish_if_due(self, now: datetime) -> bool:
         """Have a fresh CRL that lists every recorded revocation; tell whether one was made."""
+        if not await self._is_due(now):
+            return False
         for _ in range(TRIES):
             try:
-                return await self._publish(now)
+                with effect("ca.crl"):
+                    return await self._publish(now)
             except IntegrityError:
                 # Another process took the number: look again, for what it could not see yet.
                 continue
         raise Unavailable("the CRL is being renewed by many at once")
 
-    async def _publish(self, now: datetime) -> bool:
+    async def _is_due(self, now: datetime) -> bool:
         async with transaction(self._sessions) as session:
+            newest = await _newest(session)
+            fresh = newest is not None and newest.this_update > now - RENEW_AFTER
+            return not fresh or bool(await _unlisted(session))
+
+    async def _publish(self, now: datetime) -> bool:
+        async with transaction(self._sessions) as session:  # no failpoint: the caller has one
             newest = await _newest(session)
             unlisted = await _unlisted(session)
             fresh = newest is not None and newest.this_update > now - RENEW_AFTER

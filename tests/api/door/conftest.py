@@ -1,7 +1,6 @@
 """The agent door as a real server on loopback, beside the people's door, over one database."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,15 +17,16 @@ from cardflow.model import Role, new_id
 from cardflow.settings import Settings
 from tests.api.conftest import SignIn
 from tests.api.workstation import Workstation
+from tests.databases import Databases
 
 Enrol = Callable[..., Awaitable[Workstation]]
 
 
 @pytest.fixture(scope="session")
-def settings(fresh_installation: Path) -> Settings:
+def settings(fresh_installation: Path, databases: Databases) -> Settings:
     """Return the settings of one installation for all tests; each brings its own people."""
     directory = fresh_installation.with_name("door")
-    shutil.copytree(fresh_installation, directory)
+    databases.copy_installation(fresh_installation, directory)
     return Settings(state_dir=directory)
 
 

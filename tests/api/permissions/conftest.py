@@ -1,6 +1,5 @@
 """One world for every row of the table."""
 
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,17 +10,19 @@ from fastapi import FastAPI
 from cardflow.settings import Settings
 from tests.api.conftest import NOBODY, ORIGIN
 from tests.api.permissions.world import World, a_world
+from tests.databases import Databases
 
 
 @pytest.fixture(scope="module")
 async def world(
     fresh_installation: Path,
+    databases: Databases,
     shared_door: tuple[FastAPI, list[Settings]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[World]:
     """Yield a running door with everybody registered."""
     directory = tmp_path_factory.mktemp("permissions") / "state"
-    shutil.copytree(fresh_installation, directory)
+    databases.copy_installation(fresh_installation, directory)
     app, given = shared_door
     given[:] = [Settings(state_dir=directory, temporal_address=NOBODY)]
     async with app.router.lifespan_context(app):

@@ -32,6 +32,7 @@ from cli.up import prepare
 from tests.activities.conftest import Catcher, running
 from tests.api.conftest import SignIn
 from tests.api.workstation import SoftCard, Workstation
+from tests.databases import Databases
 from tests.waiting import until
 from worker import build_ca, build_worker
 
@@ -46,10 +47,13 @@ async def catcher() -> AsyncIterator[Catcher]:
 
 
 @pytest.fixture(scope="session")
-async def settings(tmp_path_factory: pytest.TempPathFactory, catcher: Catcher) -> Settings:
+async def settings(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, catcher: Catcher
+) -> Settings:
     """Return the settings of one installation for all tests; each brings its own people."""
+    databases.furnish(directory := tmp_path_factory.mktemp("office"))
     settings = Settings(
-        state_dir=tmp_path_factory.mktemp("office"),
+        state_dir=directory,
         smtp_port=catcher.port,
         temporal_task_queue=f"cardflow-{new_id()}",
     )
@@ -141,6 +145,7 @@ class Office:
     operator: httpx2.AsyncClient
     desk: Desk
     card_id: str
+    waits: dict[str, Any] = field(default_factory=dict)  # how ``until`` is to wait, if not as ever
 
     @property
     def state(self) -> State:
@@ -189,7 +194,8 @@ class Office:
         self, update_id: str, reached: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any]:
         """Return the first look at the update that satisfies the condition."""
-        return await until(lambda: self.update(update_id), reached, what=f"update {update_id}")
+        what = f"update {update_id}"
+        return await until(lambda: self.update(update_id), reached, what=what, **self.waits)
 
     async def until_stage(self, update_id: str, stage: str) -> dict[str, Any]:
         """Return the update at the stage."""
@@ -351,9 +357,13 @@ async def office(app: FastAPI, door: FastAPI, let_in: Entrance) -> AsyncIterator
 
 async def enrolled(client: httpx2.AsyncClient, person: httpx2.AsyncClient) -> Workstation:
     """Return a workstation that its person has enrolled and confirmed."""
-    workstation = Workstation(client)
+    await enrol(workstation := Workstation(client), person)
+    return workstation
+
+
+async def enrol(workstation: Workstation, person: httpx2.AsyncClient) -> None:
+    """The workstation is enrolled, and confirmed by its person."""
     await workstation.enrol((await person.post(f"{API}/agents/codes", json={})).json()["code"])
     (agent,) = (await person.get(f"{API}/agents")).json()["items"]
     path = f"{API}/agents/{agent['id']}/confirm"
     await person.post(path, json={"words": agent["words"]})
-    return workstation

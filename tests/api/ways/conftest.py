@@ -1,6 +1,5 @@
 """Cards whose certificates the organisation's own CA issued, and others that only look like it."""
 
-import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,6 +28,7 @@ from cardflow.x509 import facts_of_certificate
 from cli.up import prepare
 from tests.api.conftest import NOBODY
 from tests.ca.making import AUTOMATIC, a_csr, a_key, a_request, issue
+from tests.databases import Databases
 from worker import build_ca
 
 CLIENT_AUTH = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -57,9 +57,10 @@ class CardInHand:
 
 
 @pytest.fixture(scope="session")
-async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def prepared(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Path:
     """Return an installation that has a CA, to be copied by each test."""
     directory = tmp_path_factory.mktemp("prepared")
+    databases.furnish(directory)
     await prepare(Settings(state_dir=directory))
     return directory
 
@@ -71,10 +72,12 @@ def fresh_installation(prepared: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def one_house(fresh_installation: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def one_house(
+    fresh_installation: Path, databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     """Return the settings of one installation for a module's tests; each brings its own people."""
     directory = tmp_path_factory.mktemp("house") / "state"
-    shutil.copytree(fresh_installation, directory)
+    databases.copy_installation(fresh_installation, directory)
     return Settings(state_dir=directory, temporal_address=NOBODY)
 
 

@@ -4,7 +4,6 @@ nginx decides nothing here that is relied on: what it lets through is judged aga
 """
 
 import asyncio
-import re
 import shutil
 import ssl
 from contextlib import asynccontextmanager
@@ -21,11 +20,11 @@ from api.client_certificates import Proxied
 from tests.api.ways.conftest import CLIENT_AUTH, Authority, CardInHand
 from tests.api.ways.test_card import escaped, let_in, rfc9440
 from tests.ca.making import a_key
+from tests.deployment.proxy import configuration, nginx
 from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = pytest.mark.openssl
-DEPLOY = Path(__file__).parents[3] / "deploy"
 
 
 @asynccontextmanager
@@ -68,8 +67,8 @@ def settings(settings):
     )
 
 
-def configuration(settings, here: Path) -> str:
-    """Return our own configuration of nginx, where only ports and directories are others."""
+def configured(settings, here: Path) -> str:
+    """Return the configuration of a proxy with the card's port, before one API."""
     tls = here / "tls"
     tls.mkdir()
     for name, file in (("tls", "door"), ("tls-key", "door-key")):
@@ -78,36 +77,18 @@ def configuration(settings, here: Path) -> str:
         (settings.ca_dir / "public" / f"{name}.pem").read_text() for name in ("issuing", "root")
     ]
     (tls / "card-ca.pem").write_text("".join(chain))
-    card = (DEPLOY / "nginx-card.conf").read_text()
-    main = (DEPLOY / "nginx.conf").read_text()
-    main = main[: main.index("stream {")]
     ports = {"80": settings.catcher_port, "443": settings.door_port, "8444": settings.card_port}
-    text = main.replace("include /etc/nginx/card/*.conf;", card)
-    text = re.sub(r"listen (\d+)", lambda found: f"listen 127.0.0.1:{ports[found[1]]}", text)
-    text = text.replace("/etc/nginx/tls", str(tls)).replace("/tmp/nginx.pid", f"{here}/pid")
-    # Debian's nginx is older than our image's: names that are looked up again, and HTTP/2.
-    text = re.sub(r"server api:8000 [^;]*;", f"server 127.0.0.1:{settings.api_port};", text)
-    text = re.sub(r"(resolver|http2) [^;]*;", "", text)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {here}/{kind};" for kind in kinds)
-    return text.replace("http {", f"error_log stderr info;\nhttp {{ {temporary}", 1)
+    return configuration(here, ports, [settings.api_port] * 2, card=True)
 
 
-@pytest.fixture
-async def nginx(app: FastAPI, settings, tmp_path: Path):
+@pytest.fixture(name="nginx")
+async def running(app: FastAPI, settings, tmp_path: Path):
     """Yield Debian's nginx before the people's door."""
-    file = tmp_path / "nginx.conf"
-    file.write_text(configuration(settings, tmp_path))
-    told = ["-p", str(tmp_path), "-c", str(file), "-g", "daemon off;"]
-    with (tmp_path / "log").open("wb") as log:
-        nginx = await asyncio.create_subprocess_exec("/usr/sbin/nginx", *told, stderr=log)
-        try:
-            async with serving(Proxied(app, settings), settings.api_port):
-                await until((tmp_path / "pid").exists, what="nginx runs")
-                yield nginx
-        finally:
-            nginx.terminate()
-            await nginx.wait()
+    async with (
+        serving(Proxied(app, settings), settings.api_port),
+        nginx(tmp_path, configured(settings, tmp_path)) as process,
+    ):
+        yield process
 
 
 async def shown(settings, card: CardInHand | None = None, *, port=0, headers=()) -> httpx2.Response:

@@ -12,8 +12,7 @@ from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 NOT_SETTINGS = {
-    *("CARDFLOW_DB_PASSWORD", "CARDFLOW_OWNER_DB_PASSWORD", "CARDFLOW_AUDITOR_DB_PASSWORD"),
-    *("CARDFLOW_SECRETS", "CARDFLOW_OWNER_PGPASS", "CARDFLOW_TLS"),
+    *("CARDFLOW_SECRETS", "CARDFLOW_OWNER_PGPASS", "CARDFLOW_TLS", "CARDFLOW_MAIL_RELAY"),
 }
 NGINX = (ROOT / "deploy/nginx.conf").read_text()
 
@@ -28,7 +27,7 @@ def test_every_image_is_pinned() -> None:
     images = re.findall(r"image: (\S+)", COMPOSE)
 
     assert len(images) >= 6
-    assert [image for image in images if not re.search(r":\d+[.\d]*(-\w+)?$", image)] == []
+    assert [image for image in images if not re.search(r":v?\d+[.\d]*(-\w+)?$", image)] == []
 
 
 def test_production_knows_the_same_search_attributes_as_the_demo() -> None:
@@ -77,16 +76,20 @@ def test_the_processes_run_with_no_more_than_they_need() -> None:
     published = " ".join(re.findall(r"^    ports: \[(.*)\]", COMPOSE, re.MULTILINE))
     assert set(re.findall(r'"([^"]+)"', published)) == {
         *("80:80", "443:443", "8443:8443"),
-        "127.0.0.1:8233:8080",
+        *("127.0.0.1:8233:8080", "127.0.0.1:3000:3000"),
     }
 
 
-def test_no_account_of_the_deployment_has_a_password_to_begin_with() -> None:
+def test_no_secret_is_in_an_environment_or_an_example() -> None:
     example = (ROOT / "deploy/env.example").read_text()
 
-    assert len(re.findall(r"PASSWORD=$", example, re.MULTILINE)) == 5
-    assert re.findall(r"PASSWORD=\S+$", example, re.MULTILINE) == []
-    assert re.findall(r"(?:PASSWORD|PWD): (?!\$\{\w+:\?)", COMPOSE) == []
+    assert re.findall(r"(?i)password|secret|key", example) == []
+    given = set(re.findall(r"^ +(\w*(?:PASSWORD|PWD|SECRET)\w*): (.*)", COMPOSE, re.MULTILINE))
+    assert {
+        name for name, value in given if not value.startswith(("/run/secrets/", "secrets/"))
+    } == {
+        "TEMPORAL_AUTH_CLIENT_SECRET"  # Temporal's pages take it in no other way; empty at first
+    }
 
 
 @pytest.mark.parametrize("name", ["nginx.conf", "nginx-card.conf"])

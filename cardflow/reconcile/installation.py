@@ -1,0 +1,34 @@
+"""What is compared: the parts of one installation, as this process reaches them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from temporalio.client import Client
+
+from cardflow.db.update_record import UpdateRecord
+from cardflow.decisions import Signer
+from cardflow.documents.store import DocumentStore
+from cardflow.sql import Sessions
+
+WORKFLOW = "CardUpdate"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Everything that is looked at, and with ``apply`` acted on."""
+
+    sessions: Sessions
+    client: Client
+    task_queue: str
+    record: UpdateRecord
+    decision_root: str
+    signer: Signer = field(repr=False)
+    documents: DocumentStore
+    checkpoint_dir: Path
+    apply: bool = False
+    every_document: bool = False  # else those of open updates only
+
+
+def workflow_id(card_id: str) -> str:
+    """Return the one workflow id of a card."""
+    return f"card-update/{card_id}"

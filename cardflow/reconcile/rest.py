@@ -1,0 +1,135 @@
+"""Documents, mails and the audit trail: what is on record beside what is really there."""
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlmodel import col
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from cardflow.ca.tables import CaRequest
+from cardflow.checkpoint_files import exported_to
+from cardflow.db.tables import AuditEntry, Document, Mail, Update
+from cardflow.db.views import input_of, view_of
+from cardflow.decisions import utc_now
+from cardflow.documents.store import Damaged
+from cardflow.errors import Refused
+from cardflow.model import LaneStage
+from cardflow.orders import MailOrder, request_id
+from cardflow.reconcile.findings import Difference, Finding
+from cardflow.reconcile.installation import Installation
+from cardflow.sql import transaction
+
+LATE = timedelta(hours=1)  # a mail that waits longer is not just being sent
+DELIVERY = "Delivery"
+PAGE = 500
+
+
+async def compare_trail(there: Installation) -> list[Finding]:
+    """Return whether a checkpoint that left the house covers more than the audit trail has."""
+    outside = exported_to(there.checkpoint_dir) if there.checkpoint_dir.is_dir() else 0
+    async with transaction(there.sessions) as session:
+        last = await session.scalar(select(func.max(col(AuditEntry.number)))) or 0
+    if outside <= last:
+        return []
+    return [
+        Finding(
+            Difference.RECORD_CUT,
+            str(last),
+            f"The audit trail ends at entry {last}, and a checkpoint in {there.checkpoint_dir} "
+            f"covers {outside}: the database was restored from an older copy.",
+            "keep these checkpoints and note the day; `--apply` brings back what Temporal knows, "
+            "under new numbers",
+        )
+    ]
+
+
+async def compare_requests(there: Installation) -> list[Finding]:
+    """Return the open updates that wait for an answer to a request which the CA has not."""
+    async with transaction(there.sessions) as session:
+        rows = (await session.scalars(select(Update).where(col(Update.ended_at).is_(None)))).all()
+        known = set((await session.scalars(select(col(CaRequest.request_id)))).all())
+    return [
+        Finding(
+            Difference.REQUEST_NOT_AT_CA,
+            name,
+            f"Update {row.id} waits for the CA's answer to {name}, which the CA does not know.",
+            "once the update needs attention, retry it: it asks anew under the same name",
+        )
+        for row in rows
+        for lane in view_of(row).state.lanes
+        if lane.stage is LaneStage.AT_CA
+        and lane.ca_handle
+        and (name := request_id(input_of(row), lane)) not in known
+    ]
+
+
+async def compare_documents(there: Installation) -> list[Finding]:
+    """Return the documents on record that the store does not give back whole."""
+    query = select(Document).order_by(col(Document.id))
+    if not there.every_document:
+        query = query.join(Update, col(Update.id) == col(Document.update_id))
+        query = query.where(col(Update.ended_at).is_(None))
+    async with transaction(there.sessions) as session:
+        rows = (await session.scalars(query)).all()
+    return [found for row in rows if (found := await _document(there, row))]
+
+
+async def _document(there: Installation, row: Document) -> Finding | None:
+    try:
+        await there.documents.get(row.sha256)
+    except (Refused, Damaged) as error:
+        return Finding(
+            Difference.DOCUMENT_MISSING,
+            row.id,
+            f"Document {row.id} ({row.kind}, {row.direction}) of update {row.update_id}: {error}.",
+            "restore the document store from its backup; until then have it handed in again",
+        )
+    return None
+
+
+async def compare_mails(there: Installation) -> list[Finding]:
+    """Return the updates whose mails wait although nothing delivers them."""
+    query = select(Mail).where(
+        col(Mail.state) == "queued",
+        col(Mail.update_id) != "",
+        col(Mail.created_at) < utc_now() - LATE,
+    )
+    async with transaction(there.sessions) as session:
+        waiting = (await session.scalars(query.order_by(col(Mail.event)))).all()
+    under_way = await _under_way(there) if waiting else set()
+    by_update: dict[str, list[str]] = defaultdict(list)
+    for mail in waiting:
+        if mail.update_id not in under_way:
+            by_update[mail.update_id].append(mail.id)
+    return [await _stuck(there, update_id, ids) for update_id, ids in by_update.items()]
+
+
+async def _under_way(there: Installation) -> set[str]:
+    """Return the updates for which a delivery runs: its id is ``mail/<update id>/<number>``."""
+    running = f'WorkflowType = "{DELIVERY}" AND ExecutionStatus = "Running"'
+    return {run.id.split("/")[1] async for run in there.client.list_workflows(running)}
+
+
+async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Finding:
+    found = Finding(
+        Difference.MAIL_STUCK,
+        update_id,
+        f"{len(mails)} mails of update {update_id} wait, and nothing delivers them.",
+        "`--apply` has them delivered",
+    )
+    if not there.apply:
+        return found
+    try:
+        await there.client.start_workflow(
+            DELIVERY,
+            MailOrder(tuple(mails)),
+            id=f"mail/{update_id}/again",
+            task_queue=there.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        )
+    except WorkflowAlreadyStartedError:
+        return replace(found, mended="a delivery is at work")
+    return replace(found, mended="their delivery was ordered")

@@ -1,0 +1,276 @@
+"""One case: some points armed, one card, one update that its people take to its end."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cli.scribble import scan_of
+from tests.chaos.desk import Desk
+from tests.chaos.people import Answered, Ledger, Person
+
+if TYPE_CHECKING:
+    from tests.chaos.world import Armed, Stop, World
+
+STUCK_AFTER = 45  # seconds for one whole update
+SETTLED_WITHIN = 20  # what goes on after an update: revocations, late mail, the card's report
+HIT_WITHIN = 10  # once the update is over
+LOOK_EVERY = 0.05
+ENDED = ("completed", "rejected", "cancelled", "lapsed")
+
+
+class Broken(AssertionError):
+    """A case that did not end as every case must."""
+
+
+class Case:
+    """See ``tests/chaos/world.py`` for how to write one."""
+
+    def __init__(self, world: "World", title: str, seed: int, *, desk: Desk | None = None) -> None:
+        self.world, self.title, self.seed, self._own = world, title, seed, desk
+        self._desk: Desk | None = None
+        self._armed: list[Armed] = []
+        self.ledgers: dict[str, Ledger] = {}
+        self.expected: dict[str, str] = {}  # the stage that each update must end in
+        self.chance = Random(seed)  # noqa: S311 (a repeatable order, no secret)
+        self._began = time.time()
+
+    def arm(self, name: str, *, then: "Stop | None" = None) -> "Armed":
+        """Have the next process at the point stopped and killed, or do ``then``."""
+        armed = self.world.arm(name, then)
+        self._armed.append(armed)
+        return armed
+
+    async def desk(self) -> Desk:
+        """Return the desk of this case, waiting until one is free."""
+        if self._desk is None:
+            self._desk = self._own or await self.world.free.get()
+            seen = await self.world.seen_on(self._desk)
+            pairs = [x["cka_id"] for x in seen["certificates"] if x["complete"]]
+            self._desk.old, self._desk.alarms = frozenset(pairs), []
+        return self._desk
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        findings: list[str] = []
+        try:
+            if kind is None:
+                findings = await self._settled()
+        except BaseException as broken:
+            error = error or broken
+        finally:
+            for armed in self._armed:
+                if not armed.hit.done():
+                    self.world.disarm(armed.name)
+        await self._leave(is_sound=error is None and not findings)
+        if isinstance(error, asyncio.CancelledError):
+            raise error
+        if error is not None:
+            raise Broken(self._told([f"{type(error).__name__}: {error}"])) from error
+        if findings:
+            raise Broken(self._told(findings))
+
+    def _told(self, findings: list[str]) -> str:
+        points = ", ".join(armed.name for armed in self._armed)
+        alarms = self._desk.alarms if self._desk else []
+        head = f"{self.title} [seed {self.seed}; {points}]: " + "; ".join([*findings, *alarms])
+        return f"{head}\n{self.world.merged_log(self._began)}"
+
+    async def _leave(self, *, is_sound: bool) -> None:
+        """Give the desk to the next case; one with an update that is stuck is cleared first."""
+        if self._desk is None:
+            return
+        self._desk.update_id = ""
+        if self._own is None:
+            if not is_sound:
+                with suppress(Exception):
+                    await self._cleared(self._desk)
+            self.world.free.put_nowait(self._desk)
+
+    async def _cleared(self, desk: Desk) -> None:
+        for update_id in self.ledgers:
+            row = await self.world.records.one(
+                "SELECT ended_at FROM updates WHERE id = :id", id=update_id
+            )
+            if row and row["ended_at"] is None:
+                with suppress(Answered):
+                    await desk.holder.post(f"/updates/{update_id}/cancel", json={"reason": "over"})
+
+    # What people do
+
+    async def run(self, policy: str) -> str:
+        """Take a whole update under the policy to its end; return its id."""
+        update_id = await self.open(policy)
+        await self.finish(update_id)
+        return update_id
+
+    async def open(self, policy: str) -> str:
+        """Have the card under the policy and the holder's update of it open; return its id."""
+        desk = await self.desk()
+        ada = self.world.people["ada"]
+        await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
+        plan = await self._plan(desk)
+        ledger = Ledger()
+        body = {"plan_digest": plan["digest"]}
+        opened = await desk.holder.post(f"/cards/{desk.card_id}/updates", ledger, json=body)
+        update_id = str(opened["id"])
+        self.ledgers[update_id], desk.update_id = ledger, update_id
+        self.expected[update_id] = "completed"
+        return update_id
+
+    async def _plan(self, desk: Desk) -> Any:
+        """Return a plan that nothing speaks against, once the card's last contents are known."""
+        for _ in range(400):
+            plan = await desk.holder.get(f"/cards/{desk.card_id}/plan")
+            if not plan["plan"]["objections"]:
+                return plan
+            await asyncio.sleep(LOOK_EVERY)
+        raise Broken(f"no update is possible: {plan['plan']['objections']}")
+
+    async def finish(self, update_id: str, *, until: str = "") -> dict[str, Any]:
+        """Take turns for all whom the update waits for, until it ends or a lane is at ``until``."""
+        turns = Turns(self, update_id)
+        deadline = time.monotonic() + STUCK_AFTER
+        while True:
+            view = await self.view(update_id)
+            if view and (view["stage"] in ENDED or _stands_at(view, until)):
+                return view
+            if time.monotonic() > deadline:
+                raise Broken(f"I10: stuck: {_standing(view)}")
+            if not (view and await turns.take(view)):
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def view(self, update_id: str) -> dict[str, Any]:
+        """Return the update's state as it is on record; empty before it is."""
+        row = await self.world.records.one(
+            "SELECT stage, ended_at, view FROM updates WHERE id = :id", id=update_id
+        )
+        return {**json.loads(row["view"]), "stage": row["stage"]} if row else {}
+
+    async def cancel(self, update_id: str) -> None:
+        """The holder gives the update up."""
+        desk = await self.desk()
+        self.expected[update_id] = "cancelled"
+        body = {"reason": "not now"}
+        await desk.holder.post(f"/updates/{update_id}/cancel", self.ledgers[update_id], json=body)
+
+    # The end
+
+    async def _settled(self) -> list[str]:
+        """Return what is wrong once every point was hit and the world has come to rest."""
+        from tests.chaos.oracle import findings
+
+        for armed in self._armed:
+            try:
+                async with asyncio.timeout(HIT_WITHIN):
+                    await asyncio.shield(armed.hit)
+            except TimeoutError:
+                return [f"{armed.name} was never reached"]
+        desk = await self.desk()
+        deadline = time.monotonic() + SETTLED_WITHIN
+        while True:
+            found = [*desk.alarms]
+            for update_id, ledger in self.ledgers.items():
+                found += await findings(
+                    self.world, desk, update_id, ledger, self.expected[update_id]
+                )
+            if not found or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.1)
+
+
+@dataclass
+class Turns:
+    """Does for each person what they are waited for, once at each place."""
+
+    case: Case
+    update_id: str
+    done: set[tuple[Any, ...]] = field(default_factory=set)
+
+    async def take(self, view: dict[str, Any]) -> bool:
+        """Do the next thing; False when nobody of ours is waited for."""
+        desk = await self.case.desk()
+        if view["state"]["visit"] is not None:
+            return False
+        for lane in view["state"]["lanes"]:
+            place = (lane["plan"]["lane"], lane["stage"], lane["since"])
+            if place not in self.done and await self._at(desk, view, lane):
+                self.done.add(place)
+                return True
+        stages = {lane["stage"] for lane in view["state"]["lanes"]}
+        place = ("continue", view["state"]["events"])
+        if place in self.done or not stages <= {"preparing", "ready", "written", "cancelled"}:
+            return False
+        self.done.add(place)
+        return await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={})
+
+    async def _at(self, desk: Desk, view: dict[str, Any], lane: dict[str, Any]) -> bool:
+        path = f"/updates/{self.update_id}/lanes/{lane['plan']['lane']}"
+        match lane["stage"]:
+            case "awaiting_request_form" | "awaiting_certificate_form":
+                return await self._hand_in(desk, view["policy_name"], path)
+            case "checking_request_form" | "checking_certificate_form":
+                return await self._decide(path, lane["plan"]["lane"])
+            case "at_ca" if lane["plan"]["needs_officer"]:
+                return await self._decide_at_ca()
+        return False
+
+    async def _hand_in(self, desk: Desk, policy: str, path: str) -> bool:
+        if policy == "signed":
+            return await self._post(desk.holder, f"{path}/signature", json={})
+        if policy == "portal":
+            pdf = await desk.holder.content(f"{path}/form")
+            scan = await asyncio.to_thread(scan_of, pdf, seed=self.case.seed)
+            file = ("form.pdf", scan, "application/pdf")
+            return await self._post(desk.holder, f"{path}/documents", files=[("file", file)])
+        olga = self.case.world.people["olga"]
+        fields = [("means", (None, "post")), ("note", (None, "a letter"))]
+        return await self._post(olga, f"{path}/documents", files=fields)
+
+    async def _decide(self, path: str, name: str) -> bool:
+        olga = self.case.world.people["olga"]
+        shown = await olga.get(f"/updates/{self.update_id}")
+        digest = next(x["decision_digest"] for x in shown["lanes"] if x["lane"] == name)
+        body = {"verdict": "approve", "reason": "", "digest": digest}
+        return await self._post(olga, f"{path}/decisions", json=body)
+
+    async def _decide_at_ca(self) -> bool:
+        otto = self.case.world.people["otto"]
+        for request in (await otto.get("/ca/requests?state=pending"))["items"]:
+            if request["update_id"] == self.update_id:
+                body = {"verdict": "approve", "reason": "", "digest": request["decision_digest"]}
+                return await self._post(otto, f"/ca/requests/{request['id']}/decisions", json=body)
+        return False
+
+    async def _post(self, who: Person, path: str, **content: Any) -> bool:
+        """Say it; a no to what the record showed too late is no fault."""
+        try:
+            await who.post(path, self.case.ledgers[self.update_id], **content)
+        except Answered as no:
+            if no.status != 409:
+                raise
+            return False
+        return True
+
+
+def _stands_at(view: dict[str, Any], stage: str) -> bool:
+    return any(lane["stage"] == stage for lane in view["state"]["lanes"])
+
+
+def _standing(view: dict[str, Any]) -> str:
+    if not view:
+        return "the update is not on record"
+    lanes = [f"{x['plan']['lane']} {x['stage']} {x['attention']}" for x in view["state"]["lanes"]]
+    waiting = [f"{x['party']} {x['what']} since {x['since']}" for x in view["waiting"]]
+    return "; ".join([view["stage"], *lanes, view["state"]["last_visit"], *waiting])

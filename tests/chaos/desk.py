@@ -1,0 +1,80 @@
+"""A workstation of the world: a holder, an agent, a card in a SoftHSM token of its own."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.enrol import enrol
+from agent.settings import StateDir
+from cardflow.settings import Settings
+from cli.demo_card import DemoCard, module
+from tests.chaos.people import Person
+
+PINENTRY = """\
+#!/bin/sh
+# The holder at the PIN prompt; each PIN that is typed leaves a line.
+echo OK
+while read -r command rest; do
+  case "$command" in
+    GETPIN) echo typed >> '{typed}'; echo "D $(cat '{pin}')"; echo OK ;;
+    BYE) echo OK; exit 0 ;;
+    *) echo OK ;;
+  esac
+done
+"""
+
+
+@dataclass
+class Desk:
+    """One holder's place; ``card_id`` is the register's, ``update_id`` that of the open update."""
+
+    name: str
+    directory: Path
+    holder: Person
+    card: DemoCard
+    card_id: str = ""
+    agent_id: str = ""
+    update_id: str = ""
+    old: frozenset[str] = frozenset()  # CKA_IDs of the complete pairs before the update
+    is_clearing: bool = False
+    alarms: list[str] = field(default_factory=list)  # what was wrong at the instant of a kill
+    looks: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def state(self) -> StateDir:
+        return StateDir(self.directory / "agent")
+
+    @property
+    def question(self) -> dict[str, str]:
+        """What the eye must know to look at the card."""
+        return {
+            "configuration": str(self.card.configuration),
+            "label": self.card.label,
+            "pin": self.card.pin_file.read_text(),
+        }
+
+    def make(self) -> None:
+        """The card, and hands that type its PIN, are there."""
+        self.card.make()
+        typed, pin = self.directory / "typed", self.card.pin_file
+        typed.touch()
+        hands = self.directory / "pinentry"
+        hands.write_text(PINENTRY.format(typed=typed, pin=pin))
+        hands.chmod(0o700)
+
+    async def enrol(self, settings: Settings) -> None:
+        """The workstation is enrolled and confirmed by its holder."""
+        self.state.path.mkdir(mode=0o700, parents=True)
+        lines = [f"pinentry = {json.dumps(str(self.directory / 'pinentry'))}", 'log_level = "info"']
+        lines += ["[[modules]]", 'name = "softhsm"', f"path = {json.dumps(module())}"]
+        (self.state.path / "agent.toml").write_text("\n".join(lines) + "\n")
+        code = (await self.holder.post("/agents/codes"))["code"]
+        server, root = settings.door_url, settings.door_root_file
+        words = await enrol(self.state, server=server, root_file=root, code=code)
+        self.agent_id = self.state.enrolment().agent_id
+        await self.holder.post(f"/agents/{self.agent_id}/confirm", json={"words": words})
+
+    @property
+    def pins_typed(self) -> int:
+        return len((self.directory / "typed").read_text().splitlines())

@@ -1,0 +1,276 @@
+"""What must be true of the world, whatever was killed in it: DESIGN.md section 8, I1 to I12.
+
+Nothing here asks the product: it reads the CA's tables, the token's own objects, the mails that
+came, the audit chain, Temporal's histories, the document store and the register.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from cardflow.chain import link_hash
+from tests.chaos.people import Ledger
+from tests.chaos.records import History
+
+if TYPE_CHECKING:
+    from tests.chaos.desk import Desk
+    from tests.chaos.world import World
+
+
+def sha256(pem: str) -> str:
+    """Return the fingerprint of a certificate."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def public_key(pem: str) -> bytes:
+    """Return a certificate's public key."""
+    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+async def at_this_instant(world: "World", desk: "Desk") -> list[str]:
+    """Return what is wrong with a card while something is dead: I3, I4 and I5."""
+    seen = await world.seen_on(desk)
+    issued = {sha256(row["certificate_pem"]) for row in await _issued_to(world, desk.holder.id)}
+    complete = {
+        x["cka_id"] for x in seen["certificates"] if x["complete"] and sha256(x["pem"]) in issued
+    }
+    alarms = _about_certificates(seen, issued)
+    if desk.is_clearing:
+        return alarms
+    if not complete:
+        alarms.append("I4: no usable pair is on the card")
+    if gone := desk.old - complete:
+        alarms += await _about_the_old(world, desk, gone)
+    return alarms
+
+
+def _about_certificates(seen: dict[str, Any], issued: set[str]) -> list[str]:
+    found = []
+    for one in seen["certificates"]:
+        if not one["complete"]:
+            found.append(f"I3: the certificate {one['cka_id'][:8]} has no key on the card")
+        if sha256(one["pem"]) not in issued:
+            found.append(f"I3: the certificate {one['cka_id'][:8]} is not as the CA issued it")
+    return found
+
+
+async def _about_the_old(world: "World", desk: "Desk", gone: frozenset[str]) -> list[str]:
+    """I5: the server had the proof of the new pair before the old one was touched."""
+    history = await History.of(world.temporal, f"card-update/{desk.card_id}")
+    if history is None or "write" in history.completed:
+        return []
+    return [f"I5: the old pair {min(gone)[:8]} went before the new one was acknowledged"]
+
+
+async def findings(
+    world: "World", desk: "Desk", update_id: str, ledger: Ledger, expected: str
+) -> list[str]:
+    """Return what is wrong with an update that is over, and with what it left in the world."""
+    found = list(ledger.differing)  # I11
+    update = await world.records.one("SELECT * FROM updates WHERE id = :id", id=update_id)
+    if not update:
+        return [*found, "I2: an update that was acknowledged is not on record"]
+    if update["stage"] != expected:
+        found.append(f"I12: the update is {update['stage']}, not {expected}")
+    found += await _about_issuing(world, desk, update_id)
+    found += await _about_words(world, desk, update_id, ledger)
+    found += await _about_documents(world, update_id)
+    found += await _about_the_card(world, desk, update_id, expected)
+    found += await _about_mail(world, update_id)
+    found += await _about_the_trail(world, update)
+    found += _about_logins(world)
+    return found
+
+
+async def _issued_to(world: "World", person_id: str) -> list[dict[str, Any]]:
+    return await world.records.rows(
+        "SELECT request_id, serial_number, certificate_pem, revoked_at FROM ca_certificates "
+        "WHERE person_id = :person AND certificate_pem <> ''",
+        person=person_id,
+    )
+
+
+async def _about_issuing(world: "World", desk: "Desk", update_id: str) -> list[str]:
+    """I1 and I6: one certificate for each lane, and none that nobody knows of or that hangs."""
+    everything = await _issued_to(world, desk.holder.id)
+    rows = [row for row in everything if row["request_id"].startswith(f"{update_id}:")]
+    lanes = Counter(row["request_id"].rpartition(":")[2] for row in rows)
+    found = [f"I1: {n} certificates for lane {lane}" for lane, n in lanes.items() if n > 1]
+    keys = Counter(public_key(row["certificate_pem"]) for row in everything)
+    if max(keys.values(), default=0) > 1:
+        found.append("I1: two certificates for one key")
+    on_card = {sha256(x["pem"]) for x in (await world.seen_on(desk))["certificates"]}
+    for row in rows:
+        if row["revoked_at"] is None and sha256(row["certificate_pem"]) not in on_card:
+            found.append(
+                f"I6: the certificate {row['serial_number']} is neither on a card nor revoked"
+            )
+    drafts = await world.records.rows(
+        "SELECT serial_number FROM ca_certificates WHERE request_id LIKE :like AND "
+        "certificate_pem = ''",
+        like=f"{update_id}:%",
+    )
+    unknown = await world.records.rows(
+        "SELECT r.request_id FROM ca_requests r WHERE r.person_id = :person AND NOT EXISTS "
+        "(SELECT 1 FROM updates u WHERE r.request_id LIKE u.id || ':%')",
+        person=desk.holder.id,
+    )
+    found += [f"I6: the draft {row['serial_number']} was never signed" for row in drafts]
+    return found + [f"I6: nobody knows of the request {row['request_id']}" for row in unknown]
+
+
+async def _about_words(world: "World", desk: "Desk", update_id: str, ledger: Ledger) -> list[str]:
+    """I2 and I11: what was acknowledged is journalled, was taken, and had its effect once."""
+    journal = {
+        row["action_id"]: row
+        for row in await world.records.rows(
+            "SELECT j.action_id, j.token, a.accepted FROM journal j LEFT JOIN journal_answers a "
+            "ON a.action_id = j.action_id WHERE j.update_id = :id",
+            id=update_id,
+        )
+    }
+    texts = [
+        row["text"]
+        for row in await world.records.rows(
+            "SELECT text FROM audit WHERE update_id = :id AND kind <> 'start_verified'",
+            id=update_id,
+        )
+    ]
+    history = await History.of(world.temporal, f"card-update/{desk.card_id}")
+    accepted = Counter(history.accepted if history else ())
+    found = [f"I11: {action} was taken {n} times" for action, n in accepted.items() if n > 1]
+    for said in {one.action_id: one for one in ledger.said}.values():
+        entry = journal.get(said.action_id)
+        if entry is None or not entry["accepted"]:
+            found.append(f"I2: {said.what} was acknowledged and is not in the journal")
+            continue
+        needle = said.action_id if said.what == "ca_decisions" else entry["token"]
+        effects = sum(needle in text for text in texts)
+        if said.what in ("continue", "signature", "cancel"):
+            continue  # their events carry no token: the stage and the visits tell
+        if effects != 1:
+            found.append(f"I2: {said.what} took effect {effects} times")
+    visits = sum('"kind":"visit_started"' in text for text in texts)
+    clicks = len({s.action_id for s in ledger.said if s.what in ("continue", "signature")})
+    if visits < clicks:
+        found.append(f"I2: {clicks} clicks were acknowledged and {visits} visits began")
+    return found
+
+
+async def _about_documents(world: "World", update_id: str) -> list[str]:
+    found = []
+    for row in await world.records.rows(
+        "SELECT sha256, size, state, direction FROM documents WHERE update_id = :id", id=update_id
+    ):
+        path = world.settings.document_dir / row["sha256"][:2] / row["sha256"]
+        content = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(content).hexdigest() != row["sha256"] or len(content) != row["size"]:
+            found.append("I2: a document on record is not in the store")
+        if row["state"] == "arriving":
+            found.append("I2: a document is still on its way")
+    return found
+
+
+async def _about_the_card(world: "World", desk: "Desk", update_id: str, expected: str) -> list[str]:
+    """I3, I4, I12: register, workflow and card tell the same."""
+    found = await at_this_instant(world, desk)
+    seen = await world.seen_on(desk)
+    on_card = {sha256(x["pem"]) for x in seen["certificates"]}
+    rows = await world.records.rows(
+        "SELECT sha256, state FROM certificates WHERE card_id = :card AND kind = 'managed'",
+        card=desk.card_id,
+    )
+    believed = {row["sha256"] for row in rows if row["state"] == "on_card"}
+    if believed != on_card:
+        found.append(
+            f"I12: {len(believed)} certificates are thought on the card, {len(on_card)} are"
+        )
+    if expected == "completed" and not desk.is_clearing:
+        owed = await world.records.rows(
+            "SELECT cka_id FROM debts WHERE card_id = :card AND paid_at IS NULL", card=desk.card_id
+        )
+        kept = {x["cka_id"] for x in seen["certificates"]} | {row["cka_id"] for row in owed}
+        if stray := set(seen["privates"]) - kept:
+            found.append(f"I12: {len(stray)} keys are on the card that nobody knows of")
+        if desk.old & kept - {row["cka_id"] for row in owed}:
+            found.append("I12: what was replaced is still on the card")
+    history = await History.of(world.temporal, f"card-update/{desk.card_id}")
+    if history is None or history.is_open:
+        found.append("I12: the workflow is still open")
+    return found
+
+
+async def _about_mail(world: "World", update_id: str) -> list[str]:
+    """I7: every mail on record came, under its own Message-ID; none came that is not on record."""
+    rows = await world.records.rows(
+        "SELECT message_id, address, state, event FROM mails WHERE update_id = :id AND "
+        "state <> 'folded'",
+        id=update_id,
+    )
+    came = defaultdict(set)
+    for recipient, message_id in world.mailbox.received:
+        came[message_id].add(recipient)
+    found = [
+        f"I7: the mail about event {row['event']} did not come ({row['state']})"
+        for row in rows
+        if row["state"] != "sent" or came[row["message_id"]] != {row["address"]}
+    ]
+    wanted = {
+        json.loads(row["text"])["event"]
+        for row in await world.records.rows(
+            "SELECT text FROM audit WHERE update_id = :id AND kind IN ('opened', 'completed', "
+            "'cancelled')",
+            id=update_id,
+        )
+    }
+    if missing := wanted - {row["event"] for row in rows}:
+        found.append(f"I7: no mail for the events {sorted(missing)}")
+    known = {row["message_id"] for row in await world.records.rows("SELECT message_id FROM mails")}
+    trials = {name for _, name in world.mailbox.received} - known - world.trials
+    return found + [f"I7: a mail came that is not on record: {name}" for name in sorted(trials)]
+
+
+async def _about_the_trail(world: "World", update: dict[str, Any]) -> list[str]:
+    """I8: the chain has no gap, and each event of the update is in it once."""
+    number, previous = world.verified
+    found = []
+    for row in await world.records.rows(
+        "SELECT number, text, previous, hash FROM audit WHERE number > :n ORDER BY number", n=number
+    ):
+        number += 1
+        if row["number"] != number or row["previous"] != previous:
+            found.append(f"I8: the audit chain breaks before entry {row['number']}")
+            break
+        previous = link_hash(previous, number, row["text"])
+        if previous != row["hash"]:
+            found.append(f"I8: entry {number} is not what was hashed")
+            break
+    if not found:
+        world.verified = (number, previous)
+    events = [
+        row["event"]
+        for row in await world.records.rows(
+            "SELECT event FROM audit WHERE update_id = :id AND event IS NOT NULL ORDER BY event",
+            id=update["id"],
+        )
+    ]
+    if events != list(range(events[0] if events else 1, update["events"] + 1)):
+        found.append(f"I8: the events on record are {events} of {update['events']}")
+    return found
+
+
+def _about_logins(world: "World") -> list[str]:
+    """I9: no process logs in more often than a PIN was typed for it."""
+    typed: Counter[str] = Counter()
+    logins: Counter[str] = Counter()
+    for line in (world.board / "trace").read_text().splitlines():
+        _, pid, name = line.split()
+        typed[pid] += name == "helper.prompt.done"
+        logins[pid] += name == "helper.login.before"
+    return [f"I9: process {pid} logged in {n} times" for pid, n in logins.items() if n > typed[pid]]

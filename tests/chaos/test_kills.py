@@ -1,0 +1,22 @@
+"""One SIGKILL at each failpoint, in an update of each mode in turn."""
+
+import pytest
+
+from tests.chaos.matrix import Fault, Run, sample, single_kills
+
+pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal]
+KILLS = single_kills()
+IN_SHORT = sample(KILLS)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=() if fault.name in IN_SHORT else pytest.mark.slow)
+        for fault in KILLS
+    ],
+)
+async def test_nothing_is_lost_or_doubled_when_a_process_is_killed_there(
+    run: Run, fault: Fault
+) -> None:
+    await run.outcome(fault.name)

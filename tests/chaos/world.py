@@ -1,0 +1,424 @@
+"""The world that faults happen to: the product's own processes, started once, used by many cases.
+
+How to write a case::
+
+    async with world.case("words for the report", seed=7) as case:
+        case.arm("ca.commit.done")                    # that process stops there, and is killed
+        case.arm("api.act.done", then=Stop(4))        # or stays stopped for 4 s
+        desk = await case.desk()                      # a holder, an agent, a card; yours alone
+        await case.run("RF")                          # people take a whole update to its end
+        # or case.open("RF"), then what you like, then case.finish()
+
+Leaving the block waits until every armed point was hit and the world has settled, and raises with
+the oracle's findings (``tests/chaos/oracle.py``) and a merged log otherwise. Cases run beside each
+other, each on its own card; a kill hits whatever else is under way, and that must survive it too.
+``world.processes["api" | "worker" | "agent-N" | "temporal"].killed()`` kills at a time of your
+choosing; ``world.database.killed()`` where there is a database process.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx2
+from temporalio.client import Client
+
+from api.auth import SESSION_PREFIX, new_token, token_digest
+from cardflow.chain import START
+from cardflow.db.register_identity import open_session
+from cardflow.db.tables import Person as PersonRow
+from cardflow.decisions import utc_now
+from cardflow.model import Role, new_id
+from cardflow.settings import SETTINGS_FILE, Settings, load_settings, setting_name
+from cardflow.sql import create_engine, sessions_of, transaction
+from cardflow.temporal.client import connect
+from cardflow.temporal.devserver import is_ready, server_command
+from cli.demo_card import DemoCard
+from cli.processes import accepts
+from cli.up import prepare
+from tests.chaos.desk import Desk
+from tests.chaos.forking import forked, is_alive
+from tests.chaos.people import Person
+from tests.chaos.processes import Line, Process, armed_with, kill
+from tests.chaos.records import Mailbox, Records
+from tests.ports import free_ports
+
+PROFILES = """\
+[web]
+title = "Sign-in to web services"
+purpose = "authentication"
+key_usage = ["digitalSignature"]
+extended_key_usage = ["1.3.6.1.5.5.7.3.2"]
+subject_alt_names = ["email"]
+validity_days = 20
+approval = "automatic"
+
+[staff]
+title = "Sign-in of staff"
+purpose = "authentication"
+key_usage = ["digitalSignature"]
+extended_key_usage = ["1.3.6.1.5.5.7.3.2"]
+subject_alt_names = ["email"]
+validity_days = 20
+approval = "officer"
+officers_needed = 1
+"""
+POLICY = """\
+name = "{name}"
+title = "For faults"
+contact = "Ask."
+document_exchange = "{exchange}"
+renew_before_days = 30
+revoke_replaced = true
+[[profiles]]
+profile = "{profile}"
+mode = "{mode}"
+key_type = "P-256"
+{more}
+"""
+POLICIES = {
+    "none": ("outside", "web", "none", ""),
+    "R": ("outside", "web", "R", ""),
+    "F": ("outside", "web", "F", ""),
+    "RF": ("outside", "web", "RF", "precheck = true"),
+    "officer": ("outside", "staff", "none", ""),
+    "portal": ("portal", "web", "R", "precheck = true"),
+    "signed": ("portal", "web", "F", 'certificate_form_signature = "electronic"'),
+}
+QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="1s"')
+WATCH_EVERY = 0.01
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What may become of a process at a point instead of its death: it rests, and goes on."""
+
+    seconds: float
+
+
+@dataclass
+class Armed:
+    """A point that waits for a process to come by."""
+
+    name: str
+    then: Stop | None
+    hit: "asyncio.Future[str]"
+
+
+@dataclass
+class World:
+    """Everything that runs, and everybody who takes part."""
+
+    directory: Path
+    settings: Settings
+    mailbox: Mailbox = field(default_factory=Mailbox)
+    processes: dict[str, Process] = field(default_factory=dict)
+    people: dict[str, Person] = field(default_factory=dict)
+    desks: list[Desk] = field(default_factory=list)
+    armed: dict[str, Armed] = field(default_factory=dict)
+    kills: list[str] = field(default_factory=list)
+    trials: set[str] = field(default_factory=set)  # Message-IDs of mails that nobody waits for
+    verified: tuple[int, str] = (0, START)  # how far the audit chain was found whole
+    eye: Line = field(init=False)
+    records: Records = field(init=False)
+    temporal: Client = field(init=False)
+    free: "asyncio.Queue[Desk]" = field(default_factory=asyncio.Queue)
+    chance: Random = field(default_factory=lambda: Random(5))  # noqa: S311 (no secret)
+    _left: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    @property
+    def board(self) -> Path:
+        return self.directory / "failpoints"
+
+    @property
+    def zygote(self) -> Path:
+        return self.directory / "zygote"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.directory / "log"
+
+    # Points
+
+    def arm(self, name: str, then: Stop | None = None) -> Armed:
+        """Have the next process that comes to the point stop there."""
+        assert name not in self.armed, f"{name} is armed already"
+        armed = Armed(name, then, asyncio.get_running_loop().create_future())
+        self.armed[name] = armed
+        (self.board / "armed" / name).touch()
+        return armed
+
+    def disarm(self, name: str) -> None:
+        """Have nobody stop at the point any more."""
+        (self.board / "armed" / name).unlink(missing_ok=True)
+        self.armed.pop(name, None)
+
+    async def watch(self) -> None:
+        """Look at the world whenever a process has stopped, and then do what was meant."""
+        fired = self.board / "fired"
+        while True:
+            for found in os.listdir(fired):
+                (fired / found).unlink()
+                name, _, pid = found.partition("@")
+                self._left.append(asyncio.create_task(self._stopped(name, int(pid))))
+            await asyncio.sleep(WATCH_EVERY)
+
+    async def _stopped(self, name: str, pid: int) -> None:
+        armed = self.armed.pop(name)
+        try:
+            await self._until_stopped(pid)
+            await self.look_at_cards(name)
+            if armed.then is not None:
+                await asyncio.sleep(armed.then.seconds)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            else:
+                await self.bury(pid)
+            armed.hit.set_result(name)
+        except Exception as error:
+            armed.hit.set_exception(error)
+
+    async def _until_stopped(self, pid: int) -> None:
+        """Every thread of the process has come to a halt."""
+        for _ in range(200):
+            states = {
+                file.read_text().rpartition(")")[2].split()[0]
+                for file in Path(f"/proc/{pid}/task").glob("*/stat")
+            }
+            if states <= {"T", "t"}:
+                return
+            await asyncio.sleep(0.002)
+
+    async def bury(self, pid: int) -> None:
+        """The process is killed; one of ours is started again."""
+        for process in self.processes.values():
+            if process.pid == pid:
+                self.kills.append(f"{time.time():.3f} {process.name}")
+                await process.killed()
+                return
+        self.kills.append(f"{time.time():.3f} a card process")
+        await kill(pid)
+
+    async def look_at_cards(self, why: str) -> None:
+        """I4 and I5 hold at this instant on every card that an update is under way on."""
+        from tests.chaos.oracle import at_this_instant
+
+        for desk in [desk for desk in self.desks if desk.update_id and desk.old]:
+            desk.alarms += [f"at {why}: {alarm}" for alarm in await at_this_instant(self, desk)]
+
+    async def seen_on(self, desk: Desk) -> dict[str, Any]:
+        """Return what is on the card, by its own objects."""
+        seen = await self.eye.ask(desk.question)
+        if "error" in seen:  # a look beside a write
+            seen = await self.eye.ask(desk.question)
+        assert "error" not in seen, seen
+        return seen
+
+    def case(self, title: str, *, seed: int = 0) -> Any:
+        """Return a case, to be entered (see above)."""
+        from tests.chaos.case import Case
+
+        return Case(self, title, seed)
+
+    def merged_log(self, since: float, lines: int = 400) -> str:
+        """Return what every process said and which points were reached since, in order of time."""
+        from tests.chaos.logs import merged
+
+        return merged(self, since, lines)
+
+
+# Setting it up
+
+
+@asynccontextmanager
+async def world(directory: Path, *, desks: int, database_url: str = "") -> AsyncIterator[World]:
+    """Yield the world with everything running and an old pair on each card."""
+    (directory / SETTINGS_FILE).write_text(_settings_text(directory, database_url))
+    here = World(directory, load_settings(directory))
+    async with AsyncExitStack() as stack:
+        await prepare(here.settings)
+        here.log_dir.mkdir(exist_ok=True)
+        here.records = Records.at(here.settings.database_url)
+        smtp = await asyncio.get_running_loop().create_server(
+            here.mailbox.session, "127.0.0.1", here.settings.smtp_port
+        )
+        stack.callback(smtp.close)
+        stack.push_async_callback(here.records.engine.dispose)
+        await _start(here, stack)
+        await _populate(here, stack)
+        await asyncio.gather(*(_furnish(here, stack, number) for number in range(desks)))
+        yield here
+
+
+def _settings_text(directory: Path, database_url: str) -> str:
+    api, door, temporal, ui, metrics, smtp, catcher = free_ports(7)
+    (directory / "profiles.toml").write_text(PROFILES)
+    url = f'database_url = "{database_url}"\n' if database_url else ""
+    return f"""\
+profiles_file = "profiles.toml"
+public_url = "http://localhost:{api}"
+api_port = {api}
+door_url = "https://localhost:{door}"
+door_port = {door}
+temporal_address = "127.0.0.1:{temporal}"
+temporal_ui_port = {ui}
+worker_metrics_port = {metrics}
+smtp_port = {smtp}
+catcher_port = {catcher}
+fresh_minutes = 60
+audit_checkpoint_entries = 40
+digest_hours = 1
+{url}"""
+
+
+async def _start(here: World, stack: AsyncExitStack) -> None:
+    environment = {setting_name("state_dir"): str(here.directory), **armed_with(here.board)}
+    here.eye = await Line.to(here.log_dir / "eye.log", "tests.chaos.eye")
+    stack.push_async_callback(here.eye.end)
+    command = ("tests.chaos.zygote", str(here.zygote))
+    zygote = await Line.to(here.log_dir / "zygote.log", *command, environment=environment)
+    stack.push_async_callback(zygote.end)
+    here.processes["temporal"] = Process(
+        "temporal", partial(_temporal, here), partial(is_ready, here.settings)
+    )
+    await here.processes["temporal"].up()
+    stack.push_async_callback(_end_temporal, here)
+    while not here.zygote.exists():
+        assert zygote.is_alive, (here.log_dir / "zygote.log").read_text()
+        await asyncio.sleep(0.05)
+    for name, ready in (("api", _api_is_ready), ("worker", _worker_is_ready)):
+        start = partial(fork, here, name, {})
+        here.processes[name] = Process(name, start, partial(ready, here.settings))
+    await asyncio.gather(*(here.processes[name].up() for name in ("api", "worker")))
+    here.temporal = await connect(here.settings)
+    watching = asyncio.create_task(here.watch())
+    stack.callback(watching.cancel)
+
+
+async def fork(here: World, name: str, environment: dict[str, str], *arguments: str) -> int:
+    """Return the process id of a new process of ours."""
+    with (here.log_dir / f"{name}.log").open("ab") as log:
+        return forked(
+            here.zygote,
+            name.partition("-")[0],
+            (log.fileno(),),
+            arguments=arguments,
+            environment=environment,
+        )
+
+
+async def _temporal(here: World) -> int:
+    command = server_command(here.settings, here.directory / "temporal.db")
+    with (here.log_dir / "temporal.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig", "KILL", "--", *command, *QUICK), stdout=log, stderr=log
+        )
+    return process.pid
+
+
+async def _end_temporal(here: World) -> None:
+    await kill(here.processes["temporal"].pid)
+
+
+async def _api_is_ready(settings: Settings) -> bool:
+    return await accepts("127.0.0.1", settings.api_port) and await accepts(
+        "127.0.0.1", settings.door_port
+    )
+
+
+async def _worker_is_ready(settings: Settings) -> bool:
+    return await accepts("127.0.0.1", settings.worker_metrics_port)
+
+
+# Who takes part
+
+
+async def _populate(here: World, stack: AsyncExitStack) -> None:
+    for name, role in (
+        ("ada", Role.ADMIN),
+        ("olga", Role.OPERATOR),
+        ("otto", Role.OFFICER),
+    ):
+        here.people[name] = await person(here, stack, name, role)
+    for name, (exchange, profile, mode, more) in POLICIES.items():
+        toml = POLICY.format(
+            name=name.lower(), exchange=exchange, profile=profile, mode=mode, more=more
+        )
+        headers = {"Content-Type": "application/toml"}
+        await here.people["ada"].post("/policies", content=toml.encode(), headers=headers)
+
+
+async def person(here: World, stack: AsyncExitStack, name: str, role: Role) -> Person:
+    """Return somebody new who is signed in."""
+    row = PersonRow(
+        id=new_id(),
+        login=name,
+        name=name.title(),
+        email=f"{name}@example.org",
+        organization="Example",
+        roles=[role],
+        created_at=utc_now(),
+    )
+    token, now = new_token(SESSION_PREFIX), utc_now()
+    engine = create_engine(here.settings.database_url)
+    async with transaction(sessions_of(engine)) as session:
+        session.add(row)
+        await session.flush()
+        until = now + timedelta(hours=12)
+        await open_session(session, row.id, token_digest(token), now=now, until=until)
+    await engine.dispose()
+    client = httpx2.AsyncClient(
+        base_url=here.settings.public_url,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=20,
+        trust_env=False,
+    )
+    stack.push_async_callback(client.aclose)
+    return Person(row.id, client, here.chance)
+
+
+async def _furnish(here: World, stack: AsyncExitStack, number: int) -> None:
+    """A desk is there, with an old pair on its card."""
+    from tests.chaos.case import Case
+
+    desk = await new_desk(here, stack, f"{number}")
+    async with Case(here, f"the first pair of desk {number}", 0, desk=desk) as case:
+        await case.run("none")
+    here.free.put_nowait(desk)
+
+
+async def new_desk(here: World, stack: AsyncExitStack, name: str) -> Desk:
+    """Return a desk whose agent runs and has shown its empty card."""
+    directory = here.directory / f"desk-{name}"
+    holder = await person(here, stack, f"holly-{name}", Role.HOLDER)
+    desk = Desk(name, directory, holder, DemoCard(directory / "card", f"Card {name}"))
+    await asyncio.to_thread(desk.make)
+    ada = here.people["ada"]
+    told = {"token_serial": desk.card.serial, "token_label": desk.card.label}
+    body = {**told, "holder_id": holder.id, "policy_name": "none"}
+    desk.card_id = (await ada.post("/cards", json=body))["id"]
+    await desk.enrol(here.settings)
+    surroundings = {"SOFTHSM2_CONF": str(desk.card.configuration)}
+    command = ("run", "--state", str(desk.state.path))
+    start = partial(fork, here, f"agent-{name}", surroundings, *command)
+    process = Process(f"agent-{name}", start, _at_once)
+    here.processes[process.name] = process
+    await process.up()
+    here.desks.append(desk)
+    while not (await holder.get(f"/cards/{desk.card_id}/contents"))["connected"]:
+        assert is_alive(process.pid)
+        await asyncio.sleep(0.05)
+    return desk
+
+
+async def _at_once() -> bool:
+    return True

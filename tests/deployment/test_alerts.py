@@ -1,0 +1,81 @@
+"""Alerts and panels: they are valid, each fires, and each alert has a page that says what to do."""
+
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from tests.deployment.files import DEPLOY, ROOT, RUNBOOKS, alerts, metrics_in, panels
+
+RULES = DEPLOY / "prometheus/alerts.yml"
+SECTIONS = ["## What it means", "## How to see it", "## What to do", "## When to call whom"]
+
+
+@pytest.mark.openssl
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["promtool", "check", "rules", "alerts.yml"],
+        ["promtool", "check", "config", "--syntax-only", "prometheus.yml"],
+        ["promtool", "test", "rules", "alerts.test.yml"],
+        ["amtool", "check-config", "../alertmanager.yml"],
+    ],
+    ids=" ".join,
+)
+def test_prometheus_own_tools_agree(command):
+    done = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout + done.stderr
+
+
+def test_each_alert_fires_in_a_test_and_is_silent_where_all_is_well():
+    well, *fires = yaml.safe_load((DEPLOY / "prometheus/alerts.test.yml").read_text())["tests"]
+
+    assert {test["name"] for test in fires} == set(alerts())
+    for test in fires:
+        (told,) = test["alert_rule_test"]
+        assert told["alertname"] == test["name"]
+        assert len(told["exp_alerts"]) == 1
+    assert {(t["alertname"], len(t["exp_alerts"])) for t in well["alert_rule_test"]} == {
+        (name, 0) for name in alerts()
+    }
+
+
+def test_all_is_well_with_every_metric_that_an_alert_names():
+    well = yaml.safe_load((DEPLOY / "prometheus/alerts.test.yml").read_text())["tests"][0]
+    told = {re.match(r"\w+", series["series"])[0] for series in well["input_series"]}
+
+    assert set().union(*(metrics_in(rule["expr"]) for rule in alerts().values())) <= told
+
+
+def test_each_alert_links_to_its_page_and_each_page_to_an_alert():
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == set(alerts())
+    for name, rule in alerts().items():
+        assert rule["annotations"]["runbook"] == f"docs/operations/alarms/{name}.md"
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        page = (ROOT / rule["annotations"]["runbook"]).read_text()
+        assert page.startswith(f"# {name}\n")
+        assert re.findall(r"^## .*", page, re.MULTILINE) == SECTIONS, name
+
+
+def test_the_index_of_operations_names_every_alarm():
+    index = (RUNBOOKS.parent / "README.md").read_text()
+
+    assert set(re.findall(r"\]\(alarms/(\w+)\.md\)", index)) == set(alerts())
+
+
+def test_every_panel_asks_the_one_source_and_none_lies_over_another():
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        assert panel["datasource"]["uid"] == "prometheus"
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert place["x"] + place["w"] <= 24
+        assert not cells & taken, panel["title"]
+        taken |= cells

@@ -1,0 +1,79 @@
+"""Temporal's store is lost: every open update goes on, and nothing is issued twice."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+
+from cardflow.ca.tables import CaCertificate
+from cardflow.db.tables import AuditEntry, Update
+from cardflow.model import LaneStage, Mode, Stage
+from cardflow.reconcile import Difference
+from cardflow.sql import transaction
+from tests.db.rows import found
+from tests.reconcile.stage import an_entry
+from tests.waiting import until
+
+pytestmark = pytest.mark.temporal
+
+# Policy, and where the first lane stands when the engine is lost.
+STANDS = (
+    ((an_entry(),), LaneStage.PREPARING),
+    ((an_entry(Mode.REQUEST_FORM),), LaneStage.AWAITING_REQUEST_FORM),
+    ((an_entry(Mode.BOTH, officer=True, precheck=True),), LaneStage.CHECKING_REQUEST_FORM),
+    ((an_entry(officer=True),), LaneStage.AT_CA),
+    ((an_entry(Mode.CERTIFICATE_FORM),), LaneStage.AWAITING_CERTIFICATE_FORM),
+    ((an_entry(Mode.CERTIFICATE_FORM), an_entry(officer=True)), LaneStage.READY),
+)
+
+
+async def standing(house, number):
+    """Return an update that stands where the table says."""
+    entries, stage = STANDS[number % len(STANDS)]
+    one = await house.an_update(*entries)
+    while (await one.view()).state.lanes[0].stage is not stage:
+        await one.step()
+    await until(lambda: published(house, one), what="the publication")
+    return one
+
+
+async def published(house, one):
+    """Tell whether everything that happened is on record."""
+    view = await one.view()
+    (row,) = await found(house.sessions, Update, id=one.update.update_id)
+    return row.events == view.state.events
+
+
+async def certificates_by_lane(house):
+    """Return how many certificates the CA's own table has per update and lane."""
+    query = select(col(CaCertificate.request_id)).where(col(CaCertificate.request_id).is_not(None))
+    async with transaction(house.sessions) as session:
+        return Counter((await session.scalars(query)).all())
+
+
+async def lose_and_go_on(house, number):
+    """Open so many updates, lose the engine, reconcile, and drive all of them to their end."""
+    before = [await standing(house, n) for n in range(number)]
+    await house.lose_engine()
+
+    seen = await house.reconcile()
+    assert {one.difference for one in seen} == {Difference.WORKFLOW_LOST}
+    assert {one.about for one in seen} == {one.update.update_id for one in before}
+    mended = await house.reconcile(apply=True)
+    assert [one.mended for one in mended] == ["it was started anew"] * number
+
+    after = [house.again(one) for one in before]
+    assert {await one.to_the_end() for one in after} == {Stage.COMPLETED}
+    lanes = [
+        f"{one.update.update_id}:1:{plan.lane}" for one in before for plan in one.update.plan.lanes
+    ]
+    assert await certificates_by_lane(house) == Counter(lanes)
+    assert await house.reconcile() == []
+
+
+async def test_six_updates_at_six_stages_go_on_and_none_is_issued_twice(house):
+    await lose_and_go_on(house, len(STANDS))
+
+    kinds = Counter(entry.kind for entry in await found(house.sessions, AuditEntry))
+    assert (kinds["resumed"], kinds["reconciled"]) == (6, 1)
