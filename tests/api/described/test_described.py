@@ -1,10 +1,9 @@
 """The doors do what their descriptions say, whoever asks and whatever is sent: all checks, no gaps.
 
 In ``make test`` three roles in turn ask for every boundary of the description, with undeclared
-methods and missing parts: about 36 requests for each operation. Three of chance besides, from one
-seed, cost a quarter more and never found anything. In ``make test-all`` each operation is asked 100
-times by chance, in ``make test-described`` 1,000 times; and what one answer gives is used in the
-next request.
+methods and missing parts: about 36 requests for each operation. In ``make test-all`` each operation
+is asked 100 times by chance besides, in ``make test-described`` 1,000 times; and what one answer
+gives is used in the next request.
 """
 
 from collections.abc import Callable
