@@ -8,7 +8,7 @@ FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or s
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-postgres check chaos mutants sbom audit fmt bench histories screenshots
+.PHONY: help setup setup-dev setup-tests setup-node demo demo-broken demo-oidc run test test-fast test-all test-postgres test-described check chaos mutants sbom audit fmt bench histories screenshots
 
 help: ## Say what each target does
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -49,6 +49,9 @@ test-all: setup-tests setup-node ## Every test
 test-postgres: setup-tests setup-node ## Every test, with all databases on a PostgreSQL server that the run starts
 	@$(PYTEST) --database postgresql
 
+test-described: setup-tests ## Ask each operation of the API 1,000 times by chance; more than an hour
+	@$(PYTEST) tests/api/described -m slow --examples 1000
+
 check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
@@ -64,23 +67,23 @@ chaos: setup-tests ## Kill every process beside every effect, and look at what i
 	@$(PYTEST) tests/chaos
 
 mutants: setup-tests ## Break the product in twelve ways, and see the faults of the matrix find each
-	@$(PYTHON) -m tests.chaos.mutants
+	@$(PYTHON) -m tests.chaos.mutate
 
 sbom: setup-dev ## Write var/sbom.cdx.json: every package, asset and image, validated (CycloneDX 1.6)
 	@$(PYTHON) -m scripts.sbom
 
 audit: setup-dev ## Compare the pinned packages with known weaknesses (needs a network)
-	@$(PYTHON) -m pip_audit --requirement requirements-dev.lock --require-hashes --disable-pip
+	@$(PYTHON) -m pip_audit --requirement requirements-dev.lock --require-hashes --disable-pip --strict
 
 fmt: setup-dev ## Format, and mend what the linter can mend
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-bench: setup-tests ## Measure, beside a yardstick in the same run
-	@for script in benchmarks/bench_*.py; do $(PYTHON) "$$script" || exit 1; done
+bench: setup-tests ## Measure, beside a yardstick in the same run: one table, and var/bench/results.json
+	@$(PYTHON) -m benchmarks $(if $(QUICK),--quick) $(ONLY)
 
 histories: setup-tests ## Record what workflow tests make Temporal remember, for tests/replay
-	@$(PYTEST) tests/workflows --record-histories tests/replay/histories
+	@$(PYTEST) tests/workflows -m "not slow" --record-histories tests/replay/histories
 
 screenshots: setup-tests ## Make the pictures of docs/user from the running system
 	@$(PYTHON) scripts/screenshots.py $(if $(REVIEW),--review $(REVIEW))

@@ -56,7 +56,8 @@ class CAActivities:
     async def submit(self, order: SubmitOrder) -> CAAnswer:
         """The CA has the request; an answer that is a certificate is the one that was asked for."""
         request = await self._request(order)
-        if found := self._name_objections(order, request.subject):
+        found = self._name_objections(order, request.subject)
+        if found := [*found, *await self._record.holder_objections(order.holder_id)]:
             raise Refused(*found)
         answer = await self._earlier_answer(request) or await self._ca.submit(request)
         return await self._accepted(answer, order, request, timedelta(0))
@@ -65,7 +66,7 @@ class CAActivities:
     async def poll(self, order: PollOrder) -> CAAnswer:
         """Return what became of a request, checked as at submission."""
         request = await self._request(order.request)
-        answer = await self._ca.poll(order.handle)
+        answer = await self._polled(order.handle, request)
         since = await self._record.waiting_since(request.request_id)
         return await self._accepted(answer, order.request, request, _now() - since)
 
@@ -131,6 +132,15 @@ class CAActivities:
                 "an earlier try may have reached the CA, which cannot be searched; see there"
             )
         return None
+
+    async def _polled(self, handle: str, request: CertificateRequest) -> Answer:
+        """Return the answer; a CA that has lost the request, as a restored one, gets it again."""
+        try:
+            return await self._ca.poll(handle)
+        except Refused:
+            if not self._ca.capabilities.find or await self._ca.find(request) is not None:
+                raise
+        return await self._ca.submit(request)
 
     async def _withdraw(self, request: CertificateRequest, reason: RevocationReason) -> None:
         answer = await self._ca.find(request)

@@ -55,7 +55,7 @@ async def serve(settings: Settings) -> None:
         doors = await _doors(settings, state)
         keep_what_is_loaded()
         kept = [asyncio.create_task(keep(state)) for keep in KEPT]
-        _on_signals(doors)
+        _on_signals(state, doors)
         log.info("people: %s, agents: %s", settings.public_url, settings.door_url)
         try:
             await asyncio.gather(*(door.serve([s]) for door, s in zip(doors, sockets, strict=True)))
@@ -108,8 +108,9 @@ def _listen(field: str, host: str, port: int) -> socket.socket:
         raise Refused(f"{reason}; free it or set {setting_name(field)}") from error
 
 
-def _on_signals(doors: list[Door]) -> None:
+def _on_signals(state: State, doors: list[Door]) -> None:
     def end() -> None:
+        state.ending.set()
         for door in doors:
             door.force_exit = door.should_exit  # a second signal does not wait
             door.should_exit = True

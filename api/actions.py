@@ -41,6 +41,10 @@ NO_ANSWER = (
     "the update did not answer in time; what you said is kept: send the same request with the same "
     f"{HEADER} again to learn what came of it"
 )
+LOST = (
+    "the update is open and its workflow is not there; an administrator brings it back with "
+    f"`cardflow reconcile`, then send the same request with the same {HEADER} again"
+)
 FOREIGN = "the action is for another update"
 ACTIONS = Counter(
     "cardflow_actions", "What updates answered to people's actions.", ["act", "answer"]
@@ -208,9 +212,11 @@ async def _refusal(state: State, entry: JournalEntry, objections: list[str]) -> 
 
 
 async def _how_it_ended(state: State, update_id: str) -> str:
-    """Another update, or none, is open on the card: this one has ended."""
+    """Another update, or none, is open on the card: this one has ended, or Temporal has lost it."""
     async with transaction(state.sessions) as session:
         update = await find_update(session, update_id)
+    if update and update.ended_at is None:
+        raise Unavailable(LOST)
     return f"this update has ended: {update.stage}" if update else "this update has ended"
 
 

@@ -175,7 +175,7 @@ async def next_job(
     """Wait for the next job; ask again at once, whatever the answer was."""
     async with admitted(request, state) as call:
         agent_id = call.agent.id
-    gone = asyncio.ensure_future(_disconnected(request))
+    gone = asyncio.ensure_future(_away(request, state))
     try:
         with CONNECTED.track_inprogress():
             task = await desk.bridge.next_task(agent_id, seconds=wait, gone=gone)
@@ -223,6 +223,16 @@ async def send_result(request: Request, state: Everything, desk: AtDesk) -> dict
     except TaskOver:
         raise over() from None
     return {}
+
+
+async def _away(request: Request, state: State) -> None:
+    """Return when the agent has gone, or is to go: this process ends."""
+    either = [asyncio.create_task(x) for x in (_disconnected(request), state.ending.wait())]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in either:
+            waiting.cancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -33,6 +33,7 @@ from api import (
     health,
     health_details,
     identities,
+    lost_cards,
     mail_log,
     mails,
     people,
@@ -69,6 +70,7 @@ from api.web import (
     imports,
     issued,
     live,
+    losses,
     my_cards,
     officer,
     one_update,
@@ -89,15 +91,15 @@ from cardflow.settings import Settings
 
 PREFIX = "/api/v1"
 PEOPLES = (
-    session, account, second_factor, people, identities, tokens, cards, contents, card_updates,
-    updates, facts,
+    session, account, second_factor, people, identities, tokens, cards, lost_cards, contents,
+    card_updates, updates, facts,
     work,
     mails,  # before policies, whose versions its address looks like
     policies, policy_preview, authority, ca, certificates, agent_admin, audit, audit_checks,
     audit_table, mail_log, evidence, signatures, document_pages, form_mailing, health_details,
 )  # fmt: skip
 PAGES = (
-    entrance, ways, live, account_pages, codes, my_cards, updating, one_update,
+    entrance, ways, live, account_pages, codes, my_cards, losses, updating, one_update,
     desk, together, papers, register, holders, officer, issued, auditor,
     people_pages, imports, policy_drafts, policy_mails, policy_pages,
     agent_pages, health_pages, token_pages,

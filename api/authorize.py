@@ -20,6 +20,7 @@ class Permission(StrEnum):
     SEE_CONTENTS = "see_contents"
     OPEN_UPDATE = "open_update"
     CLEAR_CARD = "clear_card"
+    REPORT_LOST = "report_lost"
     SEE_UPDATES = "see_updates"
     CONTINUE_UPDATE = "continue_update"
     CANCEL_UPDATE = "cancel_update"
@@ -58,6 +59,7 @@ HOLDERS_OWN = frozenset(
         P.SEE_CONTENTS,
         P.OPEN_UPDATE,
         P.CLEAR_CARD,
+        P.REPORT_LOST,
         P.SEE_UPDATES,
         P.CONTINUE_UPDATE,
         P.CANCEL_UPDATE,
@@ -79,6 +81,7 @@ ANYBODYS: dict[Role, frozenset[Permission]] = {
             P.SEE_CONTENTS,
             P.OPEN_UPDATE,
             P.CLEAR_CARD,
+            P.REPORT_LOST,
             P.SEE_UPDATES,
             P.CANCEL_UPDATE,
             P.RETRY_UPDATE,
@@ -110,6 +113,7 @@ ANYBODYS: dict[Role, frozenset[Permission]] = {
             P.MANAGE_PEOPLE,
             P.SEE_CARDS,
             P.MANAGE_CARDS,
+            P.REPORT_LOST,
             P.SEE_CONTENTS,
             P.SEE_UPDATES,
             P.CANCEL_UPDATE,

@@ -106,6 +106,7 @@ class CardOut(Out):
     state: CardState
     update_due: str
     seen_at: datetime | None
+    lost_at: datetime | None
     created_at: datetime
 
 
@@ -332,14 +333,18 @@ async def _unknown(
 
 def _row(**given: Any) -> dict[str, Any]:
     state = CardState.ASSIGNED if given.get("holder_id") else CardState.CLEAN
-    blank = {"holder_id": None, "update_due": "", "inventory": "", "seen_at": None}
-    texts = dict.fromkeys(("token_label", "manufacturer", "model", "policy_name"), "")
+    blank = {"holder_id": None, "update_due": "", "inventory": "", "seen_at": None, "lost_at": None}
+    texts = dict.fromkeys(
+        ("token_label", "manufacturer", "model", "policy_name", "lost_by", "lost_because"), ""
+    )
     return {"id": new_id(), "state": state, "created_at": utc_now(), **blank, **texts, **given}
 
 
 def _apply(card: Card, changes: dict[str, Any], *, carries: bool) -> None:
     for name in changes.keys() - {"disabled"}:
         setattr(card, name, changes[name])
+    if changes.get("disabled") is False:
+        card.lost_at, card.lost_by, card.lost_because = None, "", ""
     if changes.get("disabled") is True:
         card.state = CardState.DISABLED
     elif changes.get("disabled") is False or card.state in (CardState.CLEAN, CardState.ASSIGNED):

@@ -24,9 +24,7 @@ class CountedStore:
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes in the store for good."""
         with _counted("put"):
-            return await self._store.put(
-                data, limit=limit
-            )  # no failpoint: counted only
+            return await self._store.put(data, limit=limit)  # no failpoint: counts
 
     async def get(self, sha256: str) -> bytes:
         """Return the bytes with this digest."""

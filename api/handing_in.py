@@ -22,7 +22,6 @@ from cardflow.db.register_updates import find_document, journalled
 from cardflow.db.tables import Document
 from cardflow.decisions import peek, utc_now
 from cardflow.documents.intake import IntakeFindings, Limits, inspect_upload
-from cardflow.documents.scanner import scanner_of
 from cardflow.errors import Refused
 from cardflow.failpoints import effect
 from cardflow.model import (
@@ -37,6 +36,7 @@ from cardflow.model import (
 )
 from cardflow.policy import as_it_may_be_signed, objections
 from cardflow.sql import transaction
+from cardflow.stores import scanner_of
 
 ARRIVING = "arriving"  # stored, and not yet accepted by the update
 RECORD = "text/plain; charset=utf-8"

@@ -23,12 +23,13 @@ from api.state import State
 from cardflow.db.migrate import database_objections
 from cardflow.db.register_health import mails_by_state, updates_by_stage
 from cardflow.decisions import utc_now
-from cardflow.documents.scanner import is_answering, scanner_of
+from cardflow.documents.scanner import is_answering
 from cardflow.model import Stage
 from cardflow.outbound import Outbound, outbound
 from cardflow.settings import Settings, setting_name
 from cardflow.sql import transaction
 from cardflow.startup import objections, secret_files
+from cardflow.stores import scanner_of
 
 Grade = Literal["good", "attention", "bad", "off"]
 WORKER_SEEN = timedelta(minutes=2)

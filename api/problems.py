@@ -169,9 +169,13 @@ def _answering(
 def _methods_at(request: Request) -> list[str]:
     """Return what an address takes, by all routes that answer at it (RFC 9110 10.2.1)."""
 
+    # To try each method at every route would cost more than most requests do.
+    routes = request.app.router.routes
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+
     def is_taken(method: str) -> bool:
         scope = {**request.scope, "method": method}
-        return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+        return any(route.matches(scope)[0] is Match.FULL for route in here)
 
     return [method for method in METHODS if is_taken(method)]
 

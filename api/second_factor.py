@@ -123,13 +123,13 @@ async def setup_under_way(
     "/me/second-factor/confirm", operation_id="confirm_second_factor", responses=problems(409, 413)
 )
 async def confirm_factor(
-    body: CodeIn, caller: Prover, session: Transaction, keys: AppKeys
+    body: CodeIn, caller: Prover, session: Transaction, keys: AppKeys, settings: AppSettings
 ) -> RecoveryCodesOut:
     """Have the codes count from now on; other sign-ins, made without one, end."""
     row = await find_factor(session, caller.id)
     if row is None or row.confirmed_at:
         raise refused(["no set-up is under way; begin one"])
-    step = _step(row, body.code, keys.sealing)
+    step = _step(row, body.code, keys.sealing, settings.code_drift_steps)
     if step is None:
         raise invalid("code", "it is not the code that the app shows now", "check its clock")
     row.confirmed_at, row.last_step = utc_now(), step
@@ -191,11 +191,13 @@ def is_required(caller: Caller, settings: Settings) -> bool:
     return bool(settings.second_factor_roles & caller.roles)
 
 
-async def counts(session: AsyncSession, ring: Ring, row: SecondFactor, code: str) -> bool:
+async def counts(
+    session: AsyncSession, ring: Ring, row: SecondFactor, code: str, *, drift: int
+) -> bool:
     """Tell whether a code, or a recovery code, is right; it never is again."""
     typed = "".join(code.split())
     if len(typed) == DIGITS and typed.isdigit():
-        step = _step(row, typed, ring)
+        step = _step(row, typed, ring, drift)
         if step is None or not await count_step(session, row.person_id, step):
             return False
         # Under the current key again, so that older ones can leave the ring.
@@ -210,12 +212,12 @@ async def counts(session: AsyncSession, ring: Ring, row: SecondFactor, code: str
     return used
 
 
-def _step(row: SecondFactor, code: str, ring: Ring) -> int | None:
+def _step(row: SecondFactor, code: str, ring: Ring, drift: int) -> int | None:
     typed = "".join(code.split())
     if not (typed.isascii() and typed.isdigit()):
         return None
     secret = unseal(ring, row.secret, bound_of(row))
-    return step_of(secret, typed, now=utc_now(), after=row.last_step)
+    return step_of(secret, typed, now=utc_now(), after=row.last_step, drift=drift)
 
 
 def _setup(secret: bytes, caller: Caller, settings: Settings) -> SetupOut:

@@ -3,6 +3,7 @@
 Routes name what they need by the aliases at the end; nothing here is a global.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class State:
     guesses: Guesses = field(default_factory=Guesses)
     readings: Readings = field(default_factory=Readings)
     background: Background = field(default_factory=Background)
+    # Set when the process is told to end: whoever waits here goes elsewhere.
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from alembic import command
 from sqlalchemy import create_engine as create_synchronous_engine
 
-from benchmarks.table import Row, milliseconds, show
+from benchmarks.table import Row, is_quick, milliseconds, show
 from cardflow.checkpoints import read_all
 from cardflow.db import audit, checkpoints
 from cardflow.db.migrate import run
@@ -40,10 +40,10 @@ def an_entry(number: int) -> audit.Entry:
     )  # fmt: skip
 
 
-async def filled(sessions: Sessions) -> None:
+async def filled(sessions: Sessions, number: int = ENTRIES) -> None:
     """Leave the entries and their checkpoints in the database."""
     signer = build.signer()
-    for start in range(0, ENTRIES, BATCH):
+    for start in range(0, number, BATCH):
         entries = [an_entry(number) for number in range(start, start + BATCH)]
         async with transaction(sessions) as session:
             await audit.append_all(session, entries)
@@ -51,7 +51,7 @@ async def filled(sessions: Sessions) -> None:
             await checkpoints.make(sessions, signer, ROOT, datetime.now(UTC))
 
 
-async def verified(sessions: Sessions) -> tuple[float, float]:
+async def verified(sessions: Sessions, number: int = ENTRIES) -> tuple[float, float]:
     """Return the seconds, and the processor's, of the whole check, checkpoints' signatures too."""
     before, busy = time.perf_counter(), time.process_time()
     async with transaction(sessions) as session:
@@ -59,7 +59,7 @@ async def verified(sessions: Sessions) -> tuple[float, float]:
         found = await audit.verify(session, signed, known=wrong, now=datetime.now(UTC))
     seconds = time.perf_counter() - before, time.process_time() - busy
     assert found.ok, found
-    assert (found.entries, found.covered_to) == (ENTRIES, ENTRIES)
+    assert (found.entries, found.covered_to) == (number, number)
     return seconds
 
 
@@ -72,13 +72,13 @@ async def texts(sessions: Sessions) -> list[bytes]:
     return found
 
 
-async def measured(file: Path) -> tuple[float, float, float, float, float]:
+async def measured(file: Path, number: int) -> tuple[float, float, float, float, float]:
     """Return seconds of the check, its processor's, plain SHA-256's, MiB of text, MiB it took."""
     engine = create_engine(f"sqlite+aiosqlite:///{file}")
     sessions = sessions_of(engine)
-    await filled(sessions)
+    await filled(sessions, number)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ours, busy = min([await verified(sessions) for _ in range(3)])
+    ours, busy = min([await verified(sessions, number) for _ in range(3)])
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     written = await texts(sessions)
     plain = milliseconds(lambda: [hashlib.sha256(text).digest() for text in written], times=3)
@@ -88,16 +88,17 @@ async def measured(file: Path) -> tuple[float, float, float, float, float]:
 
 def main() -> None:
     """Measure and show."""
+    number = 2 * PER_CHECKPOINT if is_quick() else ENTRIES
     with tempfile.TemporaryDirectory() as name:
         file = Path(name) / "cardflow.db"
         engine = create_synchronous_engine(f"sqlite:///{file}")
         with engine.begin() as connection:
             run(connection, command.upgrade, "head")
         engine.dispose()
-        ours, busy, plain, size, grown = asyncio.run(measured(file))
+        ours, busy, plain, size, grown = asyncio.run(measured(file, number))
     rows = [
-        Row(f"check of {ENTRIES} entries ({size:.0f} MiB) and their checkpoints", ours, "s",
-            "SHA-256 of the same texts, in memory", plain, higher_is_better=False),
+        Row(f"check of {number:,} entries ({size:.0f} MiB) and their checkpoints", ours, "s",
+            "SHA-256 of the same texts, in memory", plain, higher_is_better=False, reach=10),
         Row("of which the processor's time", busy, "s"),
         Row("memory that the check needs on top", grown, "MiB"),
     ]  # fmt: skip

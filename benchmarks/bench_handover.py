@@ -79,7 +79,7 @@ class Came:
 
     def __call__(self, job: Job, now: float) -> None:
         """Note it."""
-        if isinstance(job, WriteJob):
+        if isinstance(job, WriteJob) and not self.at.done():
             self.at.set_result(now)
 
 
@@ -245,7 +245,7 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
     desk = Desk(await enrolled(doors), card, came)
     temporal = await connect(doors.settings)
     async with Worker(temporal, task_queue=queue, workflows=[TwoWords]), at_work(desk.run()):
-        bench = Bench(doors.cast, card_id, came, temporal, queue, 2 if quick else 40)
+        bench = Bench(doors.cast, card_id, came, temporal, queue, 2 if quick else 30)
         rows = rows_of("1 agent", *await bench.pairs())
         more = await others(doors, 5 if quick else OTHERS)
         unserved: list[str] = []

@@ -5,7 +5,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,15 @@ async def asked(workstation: Workstation) -> httpx2.Response | None:
         return None
 
 
+async def insisted(ask: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    """Return the answer; asked again when the connection broke, as an agent does."""
+    while True:
+        try:
+            return await ask()
+        except httpx2.TransportError:
+            await asyncio.sleep(0.1)
+
+
 class Desk:
     """A workstation whose card does what jobs say."""
 
@@ -103,7 +112,7 @@ class Desk:
 
     async def run(self) -> None:
         """Take and answer jobs until cancelled."""
-        await self._workstation.report(self._card.report())
+        await self._report()
         while True:
             handed = await asked(self._workstation)
             if handed and handed.status_code == httpx2.codes.OK:
@@ -113,8 +122,11 @@ class Desk:
         job = self._workstation.read(handed["job"])
         self._came(job, now)
         result = self._card.carry_out(job)
-        await self._workstation.report(self._card.report())
-        await self._workstation.answer(handed["task"], result)
+        await self._report()
+        await insisted(lambda: self._workstation.answer(handed["task"], result))
+
+    async def _report(self) -> None:
+        await insisted(lambda: self._workstation.report(self._card.report()))
 
 
 @asynccontextmanager

@@ -368,18 +368,9 @@ def troubled(state: UpdateState, name: str, attention: str) -> UpdateState:
     return _change(state, name, lambda lane: replace(lane, attention=attention))
 
 
-def retried(state: UpdateState, *, anew: bool = True) -> UpdateState:
-    """The operator ordered another try of everything that needed attention.
-
-    With ``anew`` the CA is asked again under the same name: it may have lost what it had.
-    """
-    return replace(state, lanes=tuple(_tried_again(lane, anew) for lane in state.lanes))
-
-
-def _tried_again(lane: Lane, anew: bool) -> Lane:
-    if anew and lane.attention and lane.stage is LaneStage.AT_CA:
-        lane = replace(lane, ca_handle="")
-    return replace(lane, attention="")
+def retried(state: UpdateState) -> UpdateState:
+    """The operator ordered another try of everything that needed attention."""
+    return replace(state, lanes=tuple(replace(lane, attention="") for lane in state.lanes))
 
 
 def undone(state: UpdateState, stage: LaneStage, reason: str, now: datetime) -> UpdateState:

@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 SECRET_BYTES = 20  # RFC 4226 4, R6: 160 bits
 DIGITS, STEP_SECONDS = 6, 30  # what every authenticator app takes
-DRIFT = (0, -1, 1)  # RFC 6238 5.2: one step for slow typing and for clocks
 RECOVERY_CODES, RECOVERY_GROUPS = 10, 6
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that looks like something else
 
@@ -36,10 +35,14 @@ def code_at(secret: bytes, at: datetime) -> str:
     return _totp(secret).generate(int(at.timestamp())).decode()
 
 
-def step_of(secret: bytes, code: str, *, now: datetime, after: int) -> int | None:
-    """Return the time step that the code is of; none when it is wrong, or counted before."""
+def step_of(secret: bytes, code: str, *, now: datetime, after: int, drift: int) -> int | None:
+    """Return the time step that the code is of; none when it is wrong, or counted before.
+
+    It may be ``drift`` steps early or late (RFC 6238 5.2).
+    """
     current = int(now.timestamp()) // STEP_SECONDS
-    found = [current + drift for drift in DRIFT if _is_of(secret, code, current + drift)]
+    near = sorted(range(current - drift, current + drift + 1), key=lambda step: abs(step - current))
+    found = [step for step in near if _is_of(secret, code, step)]
     return next((step for step in found if step > after), None)
 
 

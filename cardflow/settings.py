@@ -169,6 +169,14 @@ class Settings(BaseSettings):
         frozenset(), description="Roles whose people must use one-time codes, as JSON list."
     )
 
+    code_drift_steps: int = Field(
+        1,
+        ge=0,
+        le=1,
+        description="How many steps of 30 seconds a one-time code counts early and late, for "
+        "clocks and fingers that differ (RFC 6238 5.2); 0: for its own 30 seconds only.",
+    )
+
     local_accounts: bool = Field(
         default=True, description="Whether people may sign in with a login and a password."
     )

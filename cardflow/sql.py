@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, event, text
+from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -16,6 +18,7 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from cardflow import one_trip
 from cardflow.errors import Unavailable
 
 Sessions = async_sessionmaker[AsyncSession]
@@ -51,7 +54,8 @@ def create_engine(url: str) -> AsyncEngine:
     """
     if not url.startswith("sqlite"):
         return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
-    engine = create_async_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+    how = {"timeout": 30, "async_creator_fn": one_trip.connect}
+    engine = create_async_engine(url, connect_args=how, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -111,3 +115,10 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     except (OperationalError, InterfaceError) as error:
         # The driver's own words may quote a connection string.
         raise Unavailable("the database does not answer") from error
+
+
+def insert_once(session: AsyncSession, table: type) -> Any:
+    """Return an INSERT into ``table`` that leaves alone what is there already."""
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
+    insert = insert_on_sqlite if on_sqlite else insert_on_postgresql
+    return insert(table).on_conflict_do_nothing()

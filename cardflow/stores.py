@@ -1,5 +1,6 @@
-"""Which document store an installation has."""
+"""Which document store an installation has, and who looks at what goes in."""
 
+from cardflow.documents.scanner import Scanner
 from cardflow.documents.store import DocumentStore, FileStore
 from cardflow.outbound import outbound
 from cardflow.secret_files import read_secret
@@ -20,4 +21,10 @@ def store_of(settings: Settings) -> DocumentStore:
         settings.document_bucket_access_key,
         read_secret(file).decode().strip() if file else "",
     )
-    return S3Store(bucket, settings.document_dir / "arriving", outbound(settings))
+    return S3Store(bucket, settings.document_dir / "arriving", outbound(settings).addresses)
+
+
+def scanner_of(settings: Settings) -> Scanner | None:
+    """Return the virus scanner that the settings name, if they name one."""
+    address = settings.clamd_address
+    return Scanner(address, outbound(settings).connect) if address else None

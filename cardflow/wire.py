@@ -8,10 +8,11 @@ import json
 import re
 import types
 import typing
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from cardflow.errors import Refused
@@ -25,6 +26,7 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 
 T = TypeVar("T")
+Reader = Callable[[Any, str], Any]  # of a value and where it stands
 
 
 def to_json(value: Any) -> Any:
@@ -69,31 +71,37 @@ def from_json(cls: type[T], data: Any) -> T:
 
 
 def _read(wanted: Any, data: Any, where: str) -> Any:
-    origin = typing.get_origin(wanted)
+    return _reader(wanted)(data, where)
+
+
+@cache
+def _reader(wanted: Any) -> Reader:
+    """Return what reads a value of a type: types are looked into once, not at every value."""
+    origin, inner = typing.get_origin(wanted), typing.get_args(wanted)
     if origin in (types.UnionType, typing.Union):
-        return _read_optional(wanted, data, where)
+        (arm,) = (arm for arm in inner if arm is not types.NoneType)
+        return partial(_read_optional, _reader(arm))
     if origin is tuple:
-        return _read_tuple(typing.get_args(wanted)[0], data, where)
+        return partial(_read_tuple, _reader(inner[0]))
     if origin is dict:
-        return _read_texts(data, where)
+        return _read_texts
     if is_dataclass(wanted):
-        return _read_dataclass(typing.cast("type", wanted), data, where)
-    return _read_scalar(wanted, data, where)
+        return partial(_read_dataclass, typing.cast("type", wanted))
+    if wanted in _SCALARS:
+        return _SCALARS[wanted]
+    return partial(_member, wanted) if issubclass(wanted, StrEnum) else _text
 
 
-def _read_optional(wanted: Any, data: Any, where: str) -> Any:
-    if data is None:
-        return None
-    (inner,) = (arm for arm in typing.get_args(wanted) if arm is not types.NoneType)
-    return _read(inner, data, where)
+def _read_optional(read: Reader, data: Any, where: str) -> Any:
+    return None if data is None else read(data, where)
 
 
-def _read_tuple(item: Any, data: Any, where: str) -> tuple[Any, ...]:
+def _read_tuple(read: Reader, data: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(data, list):
         raise Refused(f"{where}: a list is expected")
     if len(data) > MOST_ITEMS:
         raise Refused(f"{where}: more than {MOST_ITEMS} items")
-    return tuple(_read(item, element, f"{where}[{n}]") for n, element in enumerate(data))
+    return tuple(read(element, f"{where}[{n}]") for n, element in enumerate(data))
 
 
 def _read_texts(data: Any, where: str) -> dict[str, str]:
@@ -107,39 +115,33 @@ def _read_texts(data: Any, where: str) -> dict[str, str]:
 def _read_dataclass(cls: type, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise Refused(f"{where}: an object is expected")
-    known = {f.name: f for f in fields(cls)}
-    unknown = [name for name in data if name not in known]
-    missing = [name for name, f in known.items() if name not in data and _is_required(f)]
+    readers, required = _fields_of(cls)
+    unknown = [name for name in data if name not in readers]
+    missing = [name for name in required if name not in data]
     objections = [f"{where}.{str(name)[:40]}: unknown field" for name in unknown[:10]]
     if objections := objections + [f"{where}.{name}: missing" for name in missing]:
         raise Refused(*objections)
-    hints = _hints(cls)
-    return cls(**{name: _read(hints[name], data[name], f"{where}.{name}") for name in data})
-
-
-def _is_required(f: "Field[Any]") -> bool:
-    return f.default is MISSING and f.default_factory is MISSING
+    return cls(**{name: readers[name](data[name], f"{where}.{name}") for name in data})
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _fields_of(cls: type) -> tuple[dict[str, Reader], list[str]]:
+    """Return what reads each field, and which fields may not be left out."""
+    hints, own = typing.get_type_hints(cls), fields(cls)
+    required = [f.name for f in own if f.default is MISSING and f.default_factory is MISSING]
+    return {f.name: _reader(hints[f.name]) for f in own}, required
 
 
-def _read_scalar(wanted: Any, data: Any, where: str) -> Any:
-    if wanted is bool:
-        if not isinstance(data, bool):
-            raise Refused(f"{where}: true or false is expected")
-        return data
-    if wanted is int:
-        if isinstance(data, bool) or not isinstance(data, int) or abs(data) > LARGEST_INTEGER:
-            raise Refused(f"{where}: a whole number is expected")
-        return data
-    if wanted is datetime:
-        return _instant(data, where)
-    if issubclass(wanted, StrEnum):
-        return _member(wanted, data, where)
-    return _text(data, where)
+def _flag(data: Any, where: str) -> bool:
+    if not isinstance(data, bool):
+        raise Refused(f"{where}: true or false is expected")
+    return data
+
+
+def _whole(data: Any, where: str) -> int:
+    if isinstance(data, bool) or not isinstance(data, int) or abs(data) > LARGEST_INTEGER:
+        raise Refused(f"{where}: a whole number is expected")
+    return data
 
 
 def _text(data: Any, where: str) -> str:
@@ -167,3 +169,6 @@ def _instant(data: Any, where: str) -> datetime:
     if instant.tzinfo is None:
         raise Refused(f"{where}: an instant needs a time zone")
     return instant.astimezone(UTC)
+
+
+_SCALARS: dict[Any, Reader] = {bool: _flag, int: _whole, datetime: _instant}

@@ -9,6 +9,7 @@ from cardflow.errors import CardflowError
 from cli import (
     agents,
     audit,
+    backup,
     ca,
     cards,
     codec,
@@ -36,6 +37,8 @@ sign_in.add_to(app)
 for part in (ca, policy, people, cards, agents, updates, decide, audit, evidence, codec):
     app.command(part.app)
 app.command(reconcile.command, name="reconcile")
+app.command(backup.backup)
+app.command(backup.restore)
 app.command(demo)
 app.command(up)
 

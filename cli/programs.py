@@ -36,7 +36,12 @@ class Ran:
         return self.code == 0
 
 
-def run(*command: str, environment: Mapping[str, str] | None = None, given: bytes = b"") -> Ran:
+def run(
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    given: bytes = b"",
+    patience: int = TIME_LIMIT_SECONDS,
+) -> Ran:
     """Return how the program ended; its environment holds nothing but what is given here."""
     surroundings = {"PATH": f"{os.defpath}:/usr/sbin", "LC_ALL": "C", **(environment or {})}
     try:
@@ -45,13 +50,13 @@ def run(*command: str, environment: Mapping[str, str] | None = None, given: byte
             input=given,
             env=surroundings,
             capture_output=True,
-            timeout=TIME_LIMIT_SECONDS,
+            timeout=patience,
             check=False,
         )
     except FileNotFoundError:
         raise Refused(f"{command[0]} is not installed\n  → run: make setup") from None
     except subprocess.TimeoutExpired:
-        raise Refused(f"{command[0]} did not end within {TIME_LIMIT_SECONDS} s") from None
+        raise Refused(f"{command[0]} did not end within {patience} s") from None
     return Ran(command, ended.returncode, ended.stdout, ended.stderr.decode(errors="replace"))
 
 

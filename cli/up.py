@@ -74,13 +74,35 @@ def _once(action: Callable[[], object]) -> Callable[[], None]:
 
 async def _start_all(supervisor: Supervisor, settings: Settings) -> None:
     python = partial(_python, settings)
-    temporal = server_command(settings, settings.state_dir / "temporal.db")
-    await supervisor.start(Program("temporal", temporal, partial(is_ready, settings)))
+    await supervisor.start(_temporal(settings))
     await supervisor.start(
         python("mail", "-m", "cli.catcher", ready=partial(_mails, settings)),
         python("api", "-m", "api", ready=partial(_api_is_ready, settings)),
-        python("worker", "worker.py", ready=partial(_worker_is_ready, settings)),
+        _worker(settings),
     )
+
+
+async def engine(supervisor: Supervisor, settings: Settings) -> None:
+    """Start what runs workflows, without a door for people or agents."""
+    await supervisor.start(_temporal(settings))
+    await supervisor.start(_worker(settings))
+
+
+def engine_ports(settings: Settings) -> dict[str, tuple[str, int]]:
+    """Return the ports that ``engine`` needs, by setting."""
+    needed = ("temporal_address", "temporal_ui_port", "worker_metrics_port")
+    names = {setting_name(field) for field in needed}
+    return {name: place for name, place in _ports(settings).items() if name in names}
+
+
+def _temporal(settings: Settings) -> Program:
+    command = server_command(settings, settings.state_dir / "temporal.db")
+    return Program("temporal", command, partial(is_ready, settings))
+
+
+def _worker(settings: Settings) -> Program:
+    ready = partial(_worker_is_ready, settings)
+    return _python(settings, "worker", "worker.py", ready=ready)
 
 
 def _python(

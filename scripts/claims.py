@@ -16,7 +16,8 @@ from scripts import asvs
 
 ROOT = Path(__file__).resolve().parents[1]
 THREATS = 46
-MADE_LATER = ("secrets/", "owner/", "tls/", "ca/")  # what an installation makes itself
+# What an installation makes itself.
+MADE_LATER = ("secrets/", "passwords/", "owner/", "tls/", "ca/")
 NAMED = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.[a-z0-9]+(?:::[\w.]+)?)`")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 LIMIT = re.compile(r"^\|[^|]*\| *(-?[\d,]+)[^|]*\| *`([\w./-]+\.py::[\w.]+)` *\|$", re.MULTILINE)

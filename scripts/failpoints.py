@@ -72,9 +72,10 @@ def _files() -> Iterator[Path]:
 
 def _named_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and _word(node.func) == "effect":
-            if isinstance(name := node.args[0], ast.Constant):
-                yield str(name.value)
+        if not (isinstance(node, ast.Call) and _word(node.func) == "effect"):
+            continue
+        if isinstance(name := node.args[0], ast.Constant):
+            yield str(name.value)
 
 
 def _is_effect(node: ast.AST) -> bool:

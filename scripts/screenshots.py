@@ -13,14 +13,19 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import sqlalchemy
 from PIL import Image
 from playwright.async_api import Browser, BrowserContext, async_playwright
 from rich.console import Console
 
+from cardflow.db.tables import Session
+from cardflow.decisions import utc_now
 from cardflow.model import LaneStage, Stage, Verdict
+from cardflow.sql import create_engine
 from cardflow.temporal.ending import run_and_exit
 from cli.demo_people import ADMIN, AUDITOR, HOLDER, OFFICERS, OPERATOR, Cast
 from cli.demo_setup import Scene, beside, card_of, put_rules_in_force, set_stage, start_agent
@@ -63,11 +68,14 @@ class Studio:
         """Where the portal is."""
         return self.scene.state.settings.public_url
 
-    async def take(self, who: str, path: str, name: str) -> None:
-        """Leave the picture of a page as this person sees it."""
+    async def take(self, who: str, path: str, name: str, *, press: str = "") -> None:
+        """Leave the picture of a page as this person sees it, once they have pressed a button."""
         page = await (await self._context(who)).new_page()
         await page.set_viewport_size(DESK)  # type: ignore[arg-type]
         await page.goto(self.origin + path)
+        if press:
+            await page.get_by_role("button", name=press).click()
+            await page.wait_for_load_state()
         # Pictures further down are not even loaded else.
         await page.evaluate("for (const one of document.images) one.loading = 'eager'")
         await page.wait_for_timeout(1_500)
@@ -151,6 +159,7 @@ async def _tell(studio: Studio) -> None:
     await asyncio.to_thread(run.until_stage, Stage.COMPLETED)
     await studio.take(HOLDER, update, "completed")
     await _desks(studio, update)
+    await _afterwards(studio, card)
 
 
 async def _begin(studio: Studio, run: UpdateRun) -> None:
@@ -187,6 +196,25 @@ async def _desks(studio: Studio, update: str) -> None:
     await studio.take(ADMIN, "/people", "people")
     await studio.take(AUDITOR, "/audit", "audit")
     await studio.take(AUDITOR, f"{update}/timeline", "timeline")
+
+
+async def _afterwards(studio: Studio, card: str) -> None:
+    """The pages that come between, and what is done for one's own safety."""
+    await studio.take(HOLDER, "/account/codes", "one-time-codes", press="Set up one-time codes")
+    lost = "Report the card lost"
+    await studio.take(HOLDER, f"{card}/lost", "report-lost")
+    await _signed_in_long_ago(studio.scene)
+    await studio.take(HOLDER, f"{card}/lost", "step-up", press=lost)
+
+
+async def _signed_in_long_ago(scene: Scene) -> None:
+    """Everybody's last proof of who they are is as old as an act of weight does not take."""
+    settings = scene.state.settings
+    engine = create_engine(settings.database_url)
+    old = utc_now() - timedelta(minutes=2 * settings.fresh_minutes)
+    async with engine.begin() as connection:
+        await connection.execute(sqlalchemy.update(Session).values(authenticated_at=old))
+    await engine.dispose()
 
 
 def _keep(png: bytes, path: Path) -> None:

@@ -180,6 +180,26 @@ def an_action(update: UpdateInput, act: Act, actor: str, role: Role, **changes: 
     return replace(action, **changes)  # type: ignore[arg-type]
 
 
+def cancelling(update: UpdateInput, actor: str = HOLDER, role: Role = Role.HOLDER) -> Action:
+    """The update is not wanted any more."""
+    return an_action(update, Act.CANCEL, actor, role, reason="changed my mind")
+
+
+def reporting_lost(update: UpdateInput, actor: str = HOLDER, role: Role = Role.HOLDER) -> Action:
+    """The card is out of its holder's hands."""
+    return an_action(update, Act.REPORT_LOST, actor, role, reason="left on the train")
+
+
+def withdrawing(update: UpdateInput, lane: str) -> Action:
+    """The holder takes a document back."""
+    return an_action(update, Act.WITHDRAW_DOCUMENT, HOLDER, Role.HOLDER, lane=lane)
+
+
+def retrying(update: UpdateInput) -> Action:
+    """An operator orders another try."""
+    return an_action(update, Act.RETRY, OPERATOR, Role.OPERATOR)
+
+
 def a_visit() -> Visit:
     """Return a sitting of the holder at workstation ``AGENT``."""
     return Visit(new_id(), AGENT, "4711 apple", datetime.now(UTC), HOLDER)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, make_url
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
@@ -33,7 +33,10 @@ def pytest_configure() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the run say what it keeps, and where its databases are."""
+    """Let the run say what it keeps, where its databases are, and how often chance is asked.
+
+    1,000 examples take more than an hour of a processor: ``make test-described``.
+    """
     parser.addoption(
         "--record-histories", metavar="DIR", help="save histories, in clear, for replay"
     )
@@ -42,6 +45,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["sqlite", "postgresql"],
         default="sqlite",
         help="where every test that needs a database has it",
+    )
+    parser.addoption(
+        "--examples", type=int, default=100, help="how often the slow tests ask each operation"
     )
 
 
@@ -88,6 +94,13 @@ def databases(
         on_server: Databases = request.getfixturevalue("on_server")
         return on_server
     return Databases(Files(), tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a migrated, empty SQLite database to copy, whatever this run is about."""
+    directory = tmp_path_factory.mktemp("file")
+    return Path(str(make_url(Databases(Files(), directory).migrated(directory)).database))
 
 
 @pytest.fixture(scope="session")

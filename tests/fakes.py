@@ -53,7 +53,8 @@ class FakeRecords:
     opened: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     known: dict[str, set[int]] = field(default_factory=dict)
-    view: UpdateView | None = None
+    view: UpdateView | None = None  # the last one published
+    views: dict[str, UpdateView] = field(default_factory=dict)  # the same for each update
     gate: asyncio.Event | None = None  # when set, publications wait for it
 
     @activity.defn
@@ -71,6 +72,7 @@ class FakeRecords:
         self.events += [e for e in publication.events if e.number not in known]
         known |= {event.number for event in publication.events}
         self.view = publication.view
+        self.views[publication.view.update_id] = publication.view
         return Published(self.unsent)
 
     @property
@@ -111,6 +113,8 @@ class FakeCA:
         self.issued: dict[str, CAAnswer] = {}
         self.submissions: list[str] = []
         self.polls = 0
+        self.days = 36_500  # how long what it signs is valid; clocks of tests leap
+        self.poll_at: datetime | None = None  # when to ask again; by default soon
         self.revoked: dict[str, str] = {}
         self.withdrawn: list[str] = []
         self.withdrawn_because: dict[str, str] = {}
@@ -154,7 +158,8 @@ class FakeCA:
     def _answer(self, order: SubmitOrder) -> CAAnswer:
         verdict = self.verdicts.get(order.profile)
         if verdict is None and order.profile in self.officer_profiles:
-            return CAAnswer(AnswerKind.PENDING, handle=order.request_id)
+            handle = order.request_id
+            return CAAnswer(AnswerKind.PENDING, handle=handle, poll_at=self.poll_at)
         if verdict not in (None, "yes"):
             return CAAnswer(AnswerKind.REJECTED, reason=verdict or "")
         if order.request_id not in self.issued:
@@ -171,7 +176,7 @@ class FakeCA:
             .public_key(load_csr(order.csr_pem).public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now)
-            .not_valid_after(now + timedelta(days=365))
+            .not_valid_after(now + timedelta(days=self.days))
             .sign(self.key, hashes.SHA256())
         )
         return CAAnswer(

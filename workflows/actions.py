@@ -40,8 +40,7 @@ def take(desk: Case, action: Action, token: str) -> str:
         case Act.REPORT_LOST:
             return _report_lost(desk, action, token)
         case Act.RETRY:
-            anew = workflow.patched("a-retry-asks-the-ca-anew")
-            desk.state = lifecycle.retried(desk.state, anew=anew)
+            desk.state = lifecycle.retried(desk.state)
             desk.note(EventKind.RETRIED, actor=action.actor, token=token)
             return "another try was ordered"
     raise AssertionError(action.act)

@@ -36,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.afterwork import Afterwork
     from workflows.at_the_ca import LaneAtCA
     from workflows.case import Case
+    from workflows.changes import goes_new_way
     from workflows.clock import Clock
     from workflows.scribe import Scribe
     from workflows.visits import AtTheCard
@@ -257,13 +258,13 @@ class CardUpdate:
         try:
             decisions.refuse_unless_current(token, self._update.decision_root, workflow.now())
         except Refused:
-            if workflow.patched("no-signals-by-keys-that-have-ended"):
+            if goes_new_way("no-signals-by-keys-that-have-ended"):
                 raise
 
     def _was_always_recorded(self, name: str, said: Sequence[RawValue]) -> bool:
         """Older runs passed over what was no text for ``act``; their histories must replay."""
         is_text_for_act = name == ACT and text_in(said) is not None
-        return is_text_for_act or workflow.patched("every-refused-signal-is-recorded")
+        return is_text_for_act or goes_new_way("every-refused-signal-is-recorded")
 
     @workflow.query
     def view(self) -> UpdateView:

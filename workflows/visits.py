@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from cardflow.temporal import limits
     from workflows.case import Case
+    from workflows.changes import goes_new_way
 
 CALLED_OFF = "the update ended while the visit was running"
 NO_ANSWER = "the agent did not finish in time; connect the card and continue"
@@ -173,6 +174,8 @@ class AtTheCard:
     # Write: certificates on the card, read back and proven
 
     async def _write(self) -> None:
+        if expired := self._expired():
+            self._refuse_to_write(expired)
         self._case.state = replace(self._case.state, writing=True)
         lanes = self._lanes_in(LaneStage.READY)
         certificates = tuple(
@@ -190,6 +193,19 @@ class AtTheCard:
         if result.outcome in (Outcome.KEY_MISSING, Outcome.CERTIFICATE_MISMATCH):
             self._trouble(result)
         self._finish(result)
+
+    def _expired(self) -> list[Lane]:
+        """Return the lanes whose certificate nobody could use; older runs wrote it all the same."""
+        ready, now = self._lanes_in(LaneStage.READY), self._case.now
+        expired = [x for x in ready if x.not_after is not None and x.not_after <= now]
+        is_new = bool(expired) and goes_new_way("no-expired-certificate-is-written")
+        return expired if is_new else []
+
+    def _refuse_to_write(self, expired: list[Lane]) -> NoReturn:
+        for lane in expired:
+            words = f"the certificate expired on {lane.not_after:%Y-%m-%d}, before it was written"
+            self._note_trouble(lane.plan.lane, f"{words}. Cancel the update and start again.")
+        raise VisitEnded("a certificate has expired while the update waited; ask your operator")
 
     def _accept_proof(self, lane: Lane, result: JobResult, nonce: str) -> None:
         name = lane.plan.lane

@@ -66,9 +66,10 @@ class Relay:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
+        connection = await self.outbound.connect(self.host, self.port)
         client = aiosmtplib.SMTP(
             hostname=self.host,  # whose certificate is asked for
-            sock=await self.outbound.connect(self.host, self.port),
+            sock=connection,
             start_tls=self.starttls,  # never "if offered": who can strip the offer could read on
             tls_context=self.tls,
             username=self.user or None,
@@ -79,6 +80,8 @@ class Relay:
             yield client
             await client.quit()
         finally:
+            if client.transport is None:
+                connection.close()  # the time was over before it was taken over
             client.close()
 
 

@@ -59,7 +59,8 @@ async def confirm(
         if not code.strip():
             raise invalid("code", "type the code that the app shows now")
         async with transaction(state.sessions) as session:
-            made = await confirm_factor(CodeIn(code=code.strip()[:20]), caller, session, state.keys)
+            given = CodeIn(code=code.strip()[:20])
+            made = await confirm_factor(given, caller, session, state.keys, state.settings)
     except NOT_DONE as error:
         return await _codes(request, caller, state, **shown_again(error, ""))
     return await _codes(request, caller, state, made=made.codes)

@@ -151,6 +151,8 @@ async def tell(
         current = await _look(state, caller, of)
         if current is None or (look % CHECK_EVERY == 0 and not await identify_again(request)):
             return
+        if state.ending.is_set():
+            return  # the browser comes back by itself, to another process
         if current != last:
             yield ServerSentEvent(event="changed", data={}, id=current, retry=RETRY_MILLISECONDS)
             last = current

@@ -25,7 +25,7 @@ from api.people import (
     show_people,
     show_person,
 )
-from api.problems import NOT_DONE, Problem, problem_of
+from api.problems import NOT_DONE, Problem, invalid, problem_of
 from api.routing import Reading, Transaction
 from api.second_factor import reset_factor
 from api.session import PasswordIn, end_sign_ins_of, give_password, show_sign_ins_of
@@ -36,6 +36,7 @@ from api.web.filling import filled
 from api.web.render import go, page
 from api.web.step_up import PageRoute
 from api.web.tongue import N_
+from cardflow.db.register_identity import find_person, person_by_login
 from cardflow.db.register_sign_in import identity_of
 from cardflow.model import Role
 from cardflow.sql import transaction
@@ -122,6 +123,7 @@ class Desk:
             agents = await show_agents(self.caller, session, state.settings, SOME, who)
             sign_ins = await show_sign_ins_of(who, self.caller, session, state.settings)
             identity = await identity_of(session, who, state.settings.oidc_issuer or "")
+            first = await find_person(session, person.same_as) if person.same_as else None
         return page(
             self.request,
             "people/edit.html",
@@ -129,6 +131,7 @@ class Desk:
             cards=cards,
             agents=agents,
             identity=identity,
+            first=first,
             sign_ins=[(one, browser(one.user_agent)) for one in sign_ins.items],
             **_choices(),
             **more,
@@ -248,6 +251,22 @@ async def untie_account(desk: AtDesk) -> Response:
         await remove_identity(desk.person_id, desk.caller, session, desk.state.settings)
 
     return await desk.done(work, N_("The account is untied."))
+
+
+@router.post("/{person_id}/same-as", name="second_account_form", dependencies=CHANGING)
+async def set_first_account(desk: AtDesk) -> Response:
+    """Say whose second account this is, by the login of the first; empty: nobody's."""
+    login = str((await desk.request.form()).get("login", "")).strip()
+
+    async def work(session: AsyncSession) -> None:
+        first = await person_by_login(session, login) if login else None
+        if login and first is None:
+            raise invalid("login", "nobody has this login")
+        patch = PersonPatch(same_as=first.id if first else "")
+        await change_person(desk.person_id, patch, desk.caller, session)
+
+    notice = N_("Both accounts are one person now.") if login else N_("The account stands alone.")
+    return await desk.done(work, notice, {"login_of_first": login})
 
 
 def _setting(desk: Desk, *, active: bool) -> Work:

@@ -28,6 +28,7 @@ KINDS: dict[str, str] = {
     "people_imported": N_("People were imported"),
     "card_added": N_("A card was registered"),
     "card_changed": N_("A card's record was changed"),
+    "card_reported_lost": N_("A card was reported lost"),
     "cards_imported": N_("Cards were imported"),
     "policy_imported": N_("A policy was imported"),
     "agent_code_made": N_("An enrolment code was made"),

@@ -101,6 +101,7 @@ WORDS = {
     "digest": N_("What waits, in one mail"),
     "new_agent": N_("New workstation"),
     "codes_reset": N_("One-time codes were reset"),
+    "card_lost": N_("Card reported lost"),
     "authentication": N_("Signing in"),
     "signature": N_("Signing"),
     "encryption": N_("Encryption"),

@@ -43,6 +43,13 @@ class CARecord:
             raise Refused("the card's holder is not registered any more")
         return subject_of(person)
 
+    async def holder_objections(self, person_id: str) -> list[str]:
+        """Return why nothing new is issued to this person; who has left may have come back."""
+        async with transaction(self._sessions) as session:
+            person = await session.get(Person, person_id)
+        is_here = person is None or person.active  # whoever is not registered is refused elsewhere
+        return [] if is_here else ["the card's holder is disabled; nothing new is issued to them"]
+
     async def waiting_since(self, request_id: str) -> datetime:
         """Return since when the lane of a request is at the CA, as far as is on record."""
         update_id, _, lane = request_id.split(":", 2)

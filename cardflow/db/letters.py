@@ -14,7 +14,7 @@ from cardflow.db.mail_texts import texts_for
 from cardflow.db.tables import AuditEntry, Document, Mail, Person, Update
 from cardflow.db.views import event_of, input_of
 from cardflow.lifecycle import form_signature
-from cardflow.mail.letters import CODES_RESET, DIGEST, NEW_AGENT, Enclosure, Letter
+from cardflow.mail.letters import DIGEST, NEW_AGENT, Enclosure, Letter
 from cardflow.model import (
     DocumentExchange,
     DocumentKind,
@@ -48,7 +48,7 @@ async def _letter(session: AsyncSession, mail: Mail, person: Person) -> Letter |
         return await digests.letter(session, mail, person)
     if mail.kind == NEW_AGENT:
         return await agent_mails.letter(session, mail, person)
-    if mail.kind == CODES_RESET:
+    if mail.kind in notices.ABOUT:
         return await notices.letter(session, mail, person)
     about = _about_certificate if mail.certificate_sha256 else _about_update
     found = await about(session, mail, person)

@@ -45,12 +45,16 @@ def newest_revision() -> str:
 
 async def database_objections(engine: AsyncEngine) -> list[str]:
     """Return why this program cannot work with the database as it is."""
-    wanted = newest_revision()
-    async with engine.connect() as connection:
-        found = await connection.run_sync(_revision)
+    wanted, found = newest_revision(), await database_revision(engine)
     if found == wanted:
         return []
     return [f"the database is at revision {found or 'none'}, this program needs {wanted}"]
+
+
+async def database_revision(engine: AsyncEngine) -> str:
+    """Return the revision that the database is at; empty before the first."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(_revision) or ""
 
 
 def _revision(connection: Connection) -> str | None:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Update, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.tables import Agent, AgentNonce, Card, EnrolmentCode, Person, Presence
-from cardflow.sql import alone_with
+from cardflow.sql import alone_with, insert_once
 
 FRESH = timedelta(seconds=30)  # an agent not heard of for longer is not at its card any more
 TOUCH_EVERY = timedelta(seconds=5)
@@ -75,9 +73,7 @@ async def not_confirmed(session: AsyncSession, agent_ids: Collection[str]) -> se
 async def spend_nonce(session: AsyncSession, agent_id: str, nonce: str, *, now: datetime) -> bool:
     """Leave the nonce as used; False when it was used before."""
     row = {"agent_id": agent_id, "nonce": nonce, "seen_at": now}
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = insert_on_sqlite if on_sqlite else insert_on_postgresql
-    statement = insert(AgentNonce).values(row).on_conflict_do_nothing()
+    statement = insert_once(session, AgentNonce).values(row)
     done = await session.execute(statement.returning(col(AgentNonce.nonce)))
     return done.first() is not None
 

@@ -112,6 +112,17 @@ async def carries_certificates(session: AsyncSession, card_id: str) -> bool:
     return (await session.scalars(query.limit(1))).first() is not None
 
 
+async def unrevoked_on(session: AsyncSession, card_id: str, *, now: datetime) -> list[str]:
+    """Return the serial numbers of what we had issued for the card and what is good still."""
+    query = select(col(Certificate.serial_number)).where(
+        col(Certificate.card_id) == card_id,
+        col(Certificate.kind) == "managed",
+        col(Certificate.state) != "revoked",
+        col(Certificate.not_after) > now,
+    )
+    return sorted(set((await session.scalars(query)).all()))
+
+
 async def policy_exists(session: AsyncSession, name: str) -> bool:
     """Tell whether there is a policy of this name."""
     query = select(col(PolicyVersion.name)).where(col(PolicyVersion.name) == name).limit(1)

@@ -156,11 +156,13 @@ async def signed_in_by_session(
     session: AsyncSession, token_sha256: str, *, now: datetime, idle: timedelta
 ) -> SignIn | None:
     """Return whose sign-in this is, unless it is over or its person or card is disabled."""
-    row = await session.get(Session, token_sha256)
-    if row is None or row.expires_at <= now or row.seen_at + idle <= now:
+    # One question: it is asked before every request is answered.
+    query = select(Session, Person).join(Person, col(Person.id) == col(Session.person_id))
+    found = (await session.execute(query.where(col(Session.token_sha256) == token_sha256))).first()
+    if found is None:
         return None
-    person = await session.get(Person, row.person_id)
-    if person is None or not person.active:
+    row, person = found
+    if row.expires_at <= now or row.seen_at + idle <= now or not person.active:
         return None
     if row.certificate_sha256 and await owner_of(session, row.certificate_sha256) != person:
         return None
@@ -246,6 +248,13 @@ async def forget_what_is_over(session: AsyncSession, *, now: datetime, idle: tim
     await session.execute(delete(SpentToken).where(col(SpentToken.until) <= now))
     old = col(IdempotentAnswer.recorded_at) <= now - timedelta(hours=24)
     await session.execute(delete(IdempotentAnswer).where(old))
+
+
+async def people_in(session: AsyncSession, role: Role) -> list[Person]:
+    """Return the active people who have the role."""
+    has_role = cast(col(Person.roles), String).like(f'%"{role}"%')
+    query = select(Person).where(col(Person.active).is_(True), has_role)
+    return list((await session.scalars(query.order_by(col(Person.id)))).all())
 
 
 async def holds_cards(session: AsyncSession, person_id: str) -> bool:

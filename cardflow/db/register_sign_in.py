@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
-from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.ca.tables import CaCertificate
 from cardflow.db.tables import Card, Certificate, Identity, Person, Session, SpentToken
 from cardflow.model import CardState
+from cardflow.sql import insert_once
 
 CLOSED = frozenset({CardState.DISABLED, CardState.REVOKED})
 
@@ -83,9 +82,7 @@ async def close_provider_sessions_of(session: AsyncSession, person_id: str) -> N
 
 async def spend(session: AsyncSession, sha256: str, *, until: datetime) -> bool:
     """Leave something that counts once as used; False when it was used before."""
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = insert_on_sqlite if on_sqlite else insert_on_postgresql
-    row = insert(SpentToken).values(sha256=sha256, until=until).on_conflict_do_nothing()
+    row = insert_once(session, SpentToken).values(sha256=sha256, until=until)
     return (await session.execute(row.returning(col(SpentToken.sha256)))).first() is not None
 
 

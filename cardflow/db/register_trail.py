@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from cardflow.db.tables import AuditCheck, AuditEntry, Update
 
-ABOUT_CARDS = ("card_added", "card_changed")  # their facts name a card
+ABOUT_CARDS = ("card_added", "card_changed", "card_reported_lost")  # their facts name a card
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,9 @@ class Card(SQLModel, table=True):
     inventory: str = ""  # JSON of cardflow.jobs.Inventory, as last seen
     seen_at: datetime | None = instant(default=None, nullable=True)
     created_at: datetime = instant()
+    lost_at: datetime | None = instant(default=None, nullable=True)  # until it is enabled again
+    lost_by: str = Field(default="", max_length=36)  # who reported it
+    lost_because: str = ""
 
 
 class Debt(SQLModel, table=True):
@@ -436,6 +439,7 @@ class Mail(SQLModel, table=True):
     digest_id: str = Field(default="", max_length=36)  # which mail tells what was folded
     document_id: str = Field(default="", max_length=36)  # of the form that goes with it
     agent_id: str = Field(default="", max_length=36)  # that was enrolled
+    card_id: str = Field(default="", max_length=36)  # that was reported lost, or claimed
     created_at: datetime = instant()
     sent_at: datetime | None = instant(default=None, nullable=True)
     __table_args__ = (Index("ix_mails_person", "person_id", "created_at", "id"),)

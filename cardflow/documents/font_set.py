@@ -6,10 +6,13 @@ without a form. Such a character is printed as its number instead, visibly.
 
 import struct
 import unicodedata
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typst
+if TYPE_CHECKING:
+    import typst
 
 VENDORED = Path(__file__).with_name("fonts")
 _SUFFIXES = {".ttf", ".otf"}
@@ -23,12 +26,25 @@ class FontSet:
         self.directories = (VENDORED, *directories)
 
     @cached_property
-    def for_typst(self) -> typst.Fonts:
+    def for_typst(self) -> "typst.Fonts":
         """Return what compilers share; loading fonts is the slow part of a form."""
+        import typst  # 7 MiB, and only who prints needs it
+
         return typst.Fonts(
             include_system_fonts=False,
             include_embedded_fonts=False,
             font_paths=[str(directory) for directory in self.directories],
+        )
+
+    def compiler(self, template: Path, inputs: Mapping[str, str]) -> "typst.Compiler":
+        """Return what makes a sheet of a template.
+
+        One for each use: typst.Compiler fails with 'Already borrowed' when threads share it.
+        """
+        import typst
+
+        return typst.Compiler(
+            template, root=template.parent, font_paths=self.for_typst, sys_inputs=dict(inputs)
         )
 
     @cached_property

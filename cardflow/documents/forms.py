@@ -5,9 +5,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-
-import typst
+from typing import TYPE_CHECKING, Any, Final
 
 from cardflow.documents import qr
 from cardflow.documents.font_set import FontSet
@@ -15,6 +13,9 @@ from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.texts import TEXTS
 from cardflow.jobs import SignatureBox
 from cardflow.model import FormSignature
+
+if TYPE_CHECKING:
+    import typst
 
 _TEMPLATES: Final = Path(__file__).parent
 _STANDARDS: Final = ("a-2a", "ua-1")
@@ -103,14 +104,9 @@ class _Form:
             top=round(_PAGE_HEIGHT - start["y"]),
         )
 
-    def _compiler(self) -> typst.Compiler:
-        # One for each use: typst.Compiler fails with 'Already borrowed' when threads share it.
-        return typst.Compiler(
-            _TEMPLATES / "form.typ",
-            root=_TEMPLATES,
-            font_paths=self._fonts.for_typst,
-            sys_inputs={"form": json.dumps(self._content())},
-        )
+    def _compiler(self) -> "typst.Compiler":
+        inputs = {"form": json.dumps(self._content())}
+        return self._fonts.compiler(_TEMPLATES / "form.typ", inputs)
 
     def _content(self) -> dict[str, Any]:
         texts, data = self._texts, self._data

@@ -6,7 +6,7 @@ same bytes twice, which changes nothing, because a document's name is its digest
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,6 @@ from cardflow.documents.store import (
     room_wanted,
 )
 from cardflow.errors import Refused, Unavailable
-from cardflow.outbound import Outbound
 
 CONFIG = Config(
     connect_timeout=5,
@@ -45,6 +44,8 @@ MISSING = ("NoSuchKey", "404")
 KEPT_BEFORE = ("PreconditionFailed", "412")
 TWO_AT_ONCE = ("ConditionalRequestConflict", "409")  # the other one may still fail: send again
 PROBE = "health"
+# Of a host and a port: those that may be connected to.
+Addresses = Callable[[str, int], Coroutine[Any, Any, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Bucket:
 class S3Store:
     """A document store in a bucket; any number of processes may use it at once."""
 
-    def __init__(self, bucket: Bucket, arriving: Path, reach: Outbound) -> None:
+    def __init__(self, bucket: Bucket, arriving: Path, addresses: Addresses) -> None:
         self._bucket = bucket.name
         self._arriving = arriving
         self._client: Any = boto3.session.Session(
@@ -69,7 +70,7 @@ class S3Store:
             aws_secret_access_key=bucket.secret_key,
             region_name=bucket.region,
         ).client("s3", endpoint_url=bucket.url or None, config=CONFIG)
-        _look_at_addresses(self._client, reach)
+        _look_at_addresses(self._client, addresses)
 
     async def put(self, data: bytes | AsyncIterator[bytes], *, limit: int) -> Stored:
         """Have the bytes in the bucket for good; more than ``limit`` are refused as they come."""
@@ -154,7 +155,7 @@ class _MissingError(Exception):
     """Nothing is under the key."""
 
 
-def _look_at_addresses(client: Any, reach: Outbound) -> None:
+def _look_at_addresses(client: Any, addresses: Addresses) -> None:
     """Have the client connect to nothing but addresses that were looked at.
 
     botocore 1.x lets nobody hand in a session or a resolver; its pools are as it makes them.
@@ -168,7 +169,7 @@ def _look_at_addresses(client: Any, reach: Outbound) -> None:
             name, failed = self.host, None
             try:
                 # The pool's threads run no loop of their own.
-                for address in asyncio.run(reach.addresses(name, self.port)):
+                for address in asyncio.run(addresses(name, self.port)):
                     self.host = address
                     try:
                         return super()._new_conn()  # type: ignore[misc]
@@ -184,10 +185,10 @@ def _look_at_addresses(client: Any, reach: Outbound) -> None:
     class Secure(Looking, AWSHTTPSConnection):  # type: ignore[misc]
         pass
 
-    class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc]
+    class PlainPool(AWSHTTPConnectionPool):
         ConnectionCls = Plain
 
-    class SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
+    class SecurePool(AWSHTTPSConnectionPool):
         ConnectionCls = Secure
 
     pools = {"http": PlainPool, "https": SecurePool}

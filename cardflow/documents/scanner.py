@@ -5,13 +5,12 @@ Where one is set up, nothing is kept that it did not look at: no answer is a no 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cardflow.errors import CardflowError, Refused, Unavailable
-from cardflow.outbound import Outbound, outbound
-from cardflow.settings import Settings
 
 _SECONDS = 30.0
 _PIECE = 64 * 1024
@@ -24,16 +23,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scanner:
-    """Where the scanner is, ``host:port`` or the path of a socket, and what may be connected to."""
+    """Where the scanner is, ``host:port`` or the path of a socket, and what connects to a host."""
 
     address: str
-    reach: Outbound
-
-
-def scanner_of(settings: Settings) -> Scanner | None:
-    """Return the scanner that the settings name, if they name one."""
-    address = settings.clamd_address
-    return Scanner(address, outbound(settings)) if address else None
+    connect: Callable[[str, int], Awaitable[socket.socket]]
 
 
 async def refuse_infected(data: bytes, scanner: Scanner, *, seconds: float = _SECONDS) -> None:
@@ -82,7 +75,7 @@ async def connection(
         reader, writer = await asyncio.open_unix_connection(scanner.address, limit=_LONGEST_ANSWER)
     else:
         host, _, port = scanner.address.rpartition(":")
-        connected = await scanner.reach.connect(host.strip("[]"), int(port))
+        connected = await scanner.connect(host.strip("[]"), int(port))
         reader, writer = await asyncio.open_connection(sock=connected, limit=_LONGEST_ANSWER)
     try:
         yield reader, writer

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import typst
-
 from cardflow.documents.font_set import FontSet
 
 _TEMPLATES: Final = Path(__file__).parent
@@ -62,12 +60,8 @@ async def render_timeline(sheet: Sheet, *, fonts: FontSet = _FONTS) -> bytes:
 
 
 def _pdf(sheet: Sheet, fonts: FontSet) -> bytes:
-    compiler = typst.Compiler(
-        _TEMPLATES / "timeline.typ",
-        root=_TEMPLATES,
-        font_paths=fonts.for_typst,
-        sys_inputs={"sheet": json.dumps(_content(sheet, fonts))},
-    )
+    inputs = {"sheet": json.dumps(_content(sheet, fonts))}
+    compiler = fonts.compiler(_TEMPLATES / "timeline.typ", inputs)
     instant = sheet.as_of.replace(microsecond=0)  # typst takes whole seconds
     made = compiler.compile(format="pdf", pdf_standards=list(_STANDARDS), timestamp=instant)
     if not isinstance(made, bytes):

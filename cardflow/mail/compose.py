@@ -175,6 +175,7 @@ class Composer:
             "reason": facts.get("reason", ""),
             "expires": _said(facts.get("expires", ""), words.day, zone),
             "days": facts.get("days", ""),
+            "by": one_line(facts.get("by", "")),
             "host": one_line(facts.get("host", "")),
             "system": one_line(facts.get("system", "")),
             "tracked": bool(facts.get("tracked")),

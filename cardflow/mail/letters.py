@@ -10,6 +10,7 @@ from cardflow.model import FormSignature, MailKind
 DIGEST = "digest"
 NEW_AGENT = "new_agent"
 CODES_RESET = "codes_reset"
+CARD_LOST = "card_lost"
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,7 @@ async def _beside_ca(there: Installation, rows: list[Certificate]) -> list[Findi
         col(CaCertificate.serial_number).in_(numbers)
     )
     async with transaction(there.sessions) as session:
-        at_ca = dict([tuple(row) for row in await session.execute(query)])
+        at_ca = {row.serial_number: row.revoked_at for row in await session.execute(query)}
     return [one for row in rows if (one := await _certificate(there, row, at_ca))]
 
 

@@ -16,14 +16,15 @@ from cardflow.db.views import input_of, view_of
 from cardflow.decisions import utc_now
 from cardflow.documents.store import Damaged
 from cardflow.errors import Refused
-from cardflow.model import LaneStage
+from cardflow.model import Lane, LaneStage
 from cardflow.orders import MailOrder, request_id
 from cardflow.reconcile.findings import Difference, Finding
-from cardflow.reconcile.installation import Installation
+from cardflow.reconcile.installation import Installation, workflow_id
 from cardflow.sql import transaction
 
 LATE = timedelta(hours=1)  # a mail that waits longer is not just being sent
 DELIVERY = "Delivery"
+CA_ANSWERED = "ca_answered"
 PAGE = 500
 
 
@@ -50,20 +51,33 @@ async def compare_requests(there: Installation) -> list[Finding]:
     """Return the open updates that wait for an answer to a request which the CA has not."""
     async with transaction(there.sessions) as session:
         rows = (await session.scalars(select(Update).where(col(Update.ended_at).is_(None)))).all()
-        known = set((await session.scalars(select(col(CaRequest.request_id)))).all())
-    return [
-        Finding(
-            Difference.REQUEST_NOT_AT_CA,
-            name,
-            f"Update {row.id} waits for the CA's answer to {name}, which the CA does not know.",
-            "once the update needs attention, retry it: it asks anew under the same name",
-        )
-        for row in rows
-        for lane in view_of(row).state.lanes
-        if lane.stage is LaneStage.AT_CA
-        and lane.ca_handle
-        and (name := request_id(input_of(row), lane)) not in known
-    ]
+        waiting = [
+            (row, lane)
+            for row in rows
+            for lane in view_of(row).state.lanes
+            if lane.stage is LaneStage.AT_CA and lane.ca_handle
+        ]
+        lost = [x for x in waiting if not await session.get(CaRequest, _name(*x))]
+    return [await _lost_request(there, row, lane) for row, lane in lost]
+
+
+def _name(row: Update, lane: Lane) -> str:
+    return request_id(input_of(row), lane)
+
+
+async def _lost_request(there: Installation, row: Update, lane: Lane) -> Finding:
+    found = Finding(
+        Difference.REQUEST_NOT_AT_CA,
+        _name(row, lane),
+        f"Update {row.id} waits for the CA's answer to {_name(row, lane)}, which the CA does not "
+        "know: its tables were restored from an older copy.",
+        "it asks anew under the same name at its next poll; `--apply` has it ask now",
+    )
+    if not there.apply:
+        return found
+    handle = there.client.get_workflow_handle(workflow_id(row.card_id))
+    await handle.signal(CA_ANSWERED, lane.plan.lane)
+    return replace(found, mended="the update asks anew")
 
 
 async def compare_documents(there: Installation) -> list[Finding]:

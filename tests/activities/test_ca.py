@@ -82,6 +82,30 @@ async def rename(sessions, name):
 # Submitting
 
 
+async def test_nothing_new_is_issued_to_a_person_who_left(sessions, order, subject):
+    async with transaction(sessions) as session:
+        (await session.get(Person, build.HOLDER)).active = False
+    ca = ScriptedCA()
+    ca.answers = [ca.issue(order.csr_pem, TLS, subject)]
+
+    with pytest.raises(Refused, match="holder is disabled"):
+        await Desk(sessions, ca).run("submit", order)
+
+    assert ca.calls == []
+
+
+async def test_what_the_ca_made_for_a_person_who_left_is_withdrawn_all_the_same(
+    sessions, order, subject
+):
+    ca = ScriptedCA(PENDING)
+    ca.found = ca.issue(order.csr_pem, TLS, subject)
+    async with transaction(sessions) as session:
+        (await session.get(Person, build.HOLDER)).active = False
+    await withdrawn(sessions, order, ca)
+
+    assert len(ca.revoked) == 1
+
+
 async def test_an_issued_certificate_comes_back_with_its_facts(sessions, order, subject):
     ca = ScriptedCA()
     ca.answers = [ca.issue(order.csr_pem, TLS, subject)]
@@ -298,6 +322,25 @@ async def test_a_poll_before_anything_is_on_record_is_repeated_soon(sessions, or
     answer = await Desk(sessions, ScriptedCA(PENDING)).run("poll", PollOrder("handle-1", order))
 
     assert answer.poll_at - datetime.now(UTC) <= timedelta(seconds=5)
+
+
+async def test_a_ca_that_has_lost_the_request_gets_it_again_under_the_same_name(sessions, order):
+    ca = ScriptedCA(Refused("there is no request handle-1"), Pending("handle-2"))
+
+    answer = await Desk(sessions, ca).run("poll", PollOrder("handle-1", order))
+
+    assert (answer.kind, answer.handle) == (AnswerKind.PENDING, "handle-2")
+    name = order.request_id
+    assert ca.calls == [("poll", "handle-1"), ("find", name), ("submit", name)]
+
+
+async def test_a_refused_poll_of_a_request_that_the_ca_has_makes_no_second_one(sessions, order):
+    ca = ScriptedCA(Refused("this handle is another's"))
+    ca.found = PENDING
+
+    with pytest.raises(Refused, match="another's"):
+        await Desk(sessions, ca).run("poll", PollOrder("handle-1", order))
+    assert ("submit", order.request_id) not in ca.calls
 
 
 # Withdrawing, revoking

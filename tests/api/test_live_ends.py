@@ -93,3 +93,13 @@ async def test_streams_end_when_their_sign_in_does(sign_in, app, topic):
     await asyncio.gather(*(stream.ended() for stream in streams[:4]))
     assert streams[4].is_open
     await streams[4].leave()
+
+
+async def test_streams_end_when_their_process_is_told_to(sign_in, app):
+    holly = await sign_in("holly")
+    stream = Stream(app, holly.headers["Authorization"].removeprefix("Bearer "), "mine")
+    await stream.heard()
+
+    app.state.cardflow.ending.set()
+
+    await stream.ended()

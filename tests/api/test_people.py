@@ -319,3 +319,21 @@ async def test_a_file_that_is_too_large_is_refused_while_it_comes(sign_in):
     for answer in (announced, streamed):
         assert answer.status_code == 413
         assert reasons(answer)
+
+
+async def test_a_second_account_is_linked_on_the_persons_page_by_the_login_of_the_first(sign_in):
+    ada, second = await sign_in("ada", Role.ADMIN), await sign_in("holly-admin")
+    first = await sign_in("holly")
+    page = f"/people/{second.headers['X-Person']}"
+
+    wrong = await ada.post(f"{page}/same-as", data={"login": "nobody-here"})
+    done = await ada.post(f"{page}/same-as", data={"login": "holly"})
+    shown = await ada.get(f"{page}/edit")
+    undone = await ada.post(f"{page}/same-as", data={"login": ""})
+
+    assert wrong.status_code == 422
+    assert "nobody has this login" in wrong.text
+    assert 'value="nobody-here"' in wrong.text
+    assert (done.status_code, undone.status_code) == (303, 303)
+    assert f'<a href="/people/{first.headers["X-Person"]}/edit">Holly</a>' in shown.text
+    assert (await ada.get(f"/api/v1{page}")).json()["same_as"] is None

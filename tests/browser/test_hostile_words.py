@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
@@ -18,6 +20,8 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from agent.readers import Readers
+from agent.settings import ModuleSetting
 from api.web.render import NOTICE
 from cardflow.db import audit
 from cardflow.db.tables import (
@@ -32,9 +36,11 @@ from cardflow.db.tables import (
     Session,
 )
 from cardflow.decisions import utc_now
-from cardflow.jobs import FoundCertificate, TokenReport
+from cardflow.jobs import Inventory, TokenReport
 from cardflow.model import Role, new_id
 from cardflow.sql import transaction
+from tests.agent.conftest import PIN
+from tests.agent.desk import SOFTHSM, SoftHsmReader, run
 from tests.api.updates.conftest import API, Office
 from tests.browser.conftest import Seat
 from tests.browser.hostile import ALL, ROWS, TEXTS
@@ -100,7 +106,7 @@ async def test_every_row_is_alive_where_nothing_is_escaped(browser):
 # Where words come in, and how: by the door where it takes words of this length, else as rows.
 
 
-async def planted(office: Office, boss: httpx2.AsyncClient) -> dict[str, str]:
+async def planted(office: Office, boss: httpx2.AsyncClient, on_card: Inventory) -> dict[str, str]:
     """Put all of it wherever words come in; return what the addresses of pages need."""
     policy = await under_hostile_policy(office)
     update_id = await office.opened()
@@ -111,7 +117,7 @@ async def planted(office: Office, boss: httpx2.AsyncClient) -> dict[str, str]:
     await office.until_lane(update_id, "awaiting_request_form")
     await hand_in(office, update_id)
     await office.until_lane(update_id, "checking_request_form")
-    await office.desk.workstation.report(hostile_report(office))
+    await office.desk.workstation.report(hostile_report(office, on_card))
     request_id = await asked(office)
     holder = office.holder.headers["X-Person"]
     async with transaction(office.state.sessions) as session:
@@ -156,12 +162,45 @@ async def hand_in(office: Office, update_id: str) -> None:
     assert (await office.holder.post(path, files=parts)).status_code == 201
 
 
-def hostile_report(office: Office) -> TokenReport:
-    """Return what an agent says of a card with a certificate for all of them."""
+WRITE = """
+import pathlib, sys
+from pkcs11 import Attribute, CertificateType, ObjectClass, lib
+module, pin, file, label = sys.argv[1:]
+token = next(t for t in lib(module).get_tokens() if t.label)
+with token.open(rw=True, user_pin=pin) as session:
+    session.create_object({
+        Attribute.CLASS: ObjectClass.CERTIFICATE,
+        Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
+        Attribute.TOKEN: True, Attribute.ID: bytes(20), Attribute.LABEL: label,
+        Attribute.SUBJECT: b"", Attribute.VALUE: pathlib.Path(file).read_bytes(),
+    })
+"""
+
+
+@pytest.fixture
+async def on_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inventory:
+    """Return what the agent reads from a real card with a certificate for all of them."""
+    reader = SoftHsmReader(tmp_path / "reader")
+    for name, value in reader.environment.items():
+        monkeypatch.setenv(name, value)
+    reader.new_card(TEXTS[0][:32], PIN)
     names = [NameAttribute(NameOID.COMMON_NAME, TEXTS[1]), *map(organization, TEXTS)]
-    found = FoundCertificate("ff" * 20, ALL, certificate_for(Name(names)), True)
+    (tmp_path / "hostile.der").write_bytes(certificate_for(Name(names)))
+    # OpenSSL's parser, which card tools use, takes no such names; a card takes any bytes.
+    run(sys.executable, "-c", WRITE, SOFTHSM, PIN, str(tmp_path / "hostile.der"), ALL)
+    readers = Readers([ModuleSetting("softhsm", SOFTHSM)])
+    await readers.look(thorough=True)
+    (token,) = readers.tokens
+    await readers.close()
+    (found,) = token.inventory.certificates
+    assert found.label.startswith(TEXTS[0])
+    return token.inventory
+
+
+def hostile_report(office: Office, on_card: Inventory) -> TokenReport:
+    """Return what an agent says of a card that carries what that card carries, and ours."""
     inventory = office.desk.card.inventory()
-    inventory = replace(inventory, certificates=(*inventory.certificates, found))
+    inventory = replace(inventory, certificates=(*inventory.certificates, *on_card.certificates))
     return office.desk.card.report(
         token_label=ALL, reader=ALL, manufacturer=ALL, model=ALL, module=ALL, inventory=inventory
     )
@@ -171,13 +210,13 @@ def organization(text: str) -> NameAttribute:
     return NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, text, _validate=False)
 
 
-def certificate_for(name: Name) -> str:
-    """Return a certificate that somebody else issued to themselves, PEM."""
+def certificate_for(name: Name) -> bytes:
+    """Return a certificate that somebody else issued to themselves, DER."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = CertificateBuilder().subject_name(name).issuer_name(name)
     builder = builder.public_key(key.public_key()).serial_number(random_serial_number())
     builder = builder.not_valid_before(utc_now()).not_valid_after(utc_now() + timedelta(days=9))
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
 
 
 def people() -> list[Person]:
@@ -236,6 +275,7 @@ TOUR = [
     ("holder", "/cards/{card}", True),
     ("holder", "/cards/{card}/update", True),
     ("holder", "/cards/{card}/clear", True),
+    ("holder", "/cards/{card}/lost", True),
     ("holder", "/updates/{update}", True),
     ("holder", "/account", True),
     ("boss", "/work", True),
@@ -277,9 +317,10 @@ READ = """(texts) => {
 }"""
 
 
-async def test_every_page_shows_it_and_nothing_runs(sit_down, office, let_in):
+@pytest.mark.softhsm
+async def test_every_page_shows_it_and_nothing_runs(sit_down, office, let_in, on_card):
     boss = await let_in("boss", Role.OPERATOR, Role.OFFICER, Role.ADMIN, Role.AUDITOR)
-    ids = await planted(office, boss)
+    ids = await planted(office, boss, on_card)
     seats = {"holder": await sit_down(office.holder), "boss": await sit_down(boss)}
     seats["nobody"] = await sit_down()
     canaries = [await watched(seat.context, seat.page) for seat in seats.values()]

@@ -108,7 +108,8 @@ async def test_without_a_ca_the_remedy_is_named(tmp_path, engine):
         EmbeddedCA(engine, tmp_path, PROFILES, public_url=PUBLIC_URL)
 
 
-async def test_the_policy_of_the_issuing_ca_is_every_certificates_policy(tmp_path):
+async def test_the_policy_of_the_issuing_ca_is_every_certificates_policy(tmp_path, databases):
+    databases.furnish(tmp_path, migrated=False)
     home = Home(tmp_path).make(policy_oid="1.3.6.1.4.1.32473.7")
     engine = await home.engine()
     ca = home.ca(engine)

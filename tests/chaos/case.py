@@ -48,6 +48,11 @@ class Case:
         self._armed.append(armed)
         return armed
 
+    @property
+    def all_hit(self) -> bool:
+        """Whether a process has come by every point."""
+        return all(armed.hit.done() for armed in self._armed)
+
     async def desk(self) -> Desk:
         """Return the desk of this case, waiting until one is free."""
         if self._desk is None:

@@ -9,18 +9,21 @@ import pytest
 from tests.chaos.database import postgresql
 from tests.chaos.matrix import Fault, Run
 from tests.chaos.world import World, world
+from tests.databases import Databases
 
 DESKS = 4
 
 
 @pytest.fixture(scope="module")
 async def here(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    databases: Databases,
 ) -> AsyncIterator[World]:
-    """Yield the world, everything running."""
+    """Yield the world, everything running; its database is of the run's kind or of the file's."""
     directory: Path = tmp_path_factory.mktemp("world")
     async with AsyncExitStack() as stack:
-        url, process = "", None
+        url, process = databases.empty(directory), None
         if getattr(request.module, "DATABASE", "") == "postgresql":
             url, process = await stack.enter_async_context(postgresql())
         here = await stack.enter_async_context(world(directory, desks=DESKS, database_url=url))

@@ -29,7 +29,7 @@ def _everything(world: "World") -> Iterator[tuple[float, str]]:
         last = 0.0
         for line in file.read_text(errors="replace").splitlines():
             last = _instant(line) or last
-            yield last, f"{file.stem:9} {line[:400]}"
+            yield last, f"{file.stem:9} {line[:4000]}"
 
 
 def _instant(line: str) -> float:

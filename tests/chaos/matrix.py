@@ -115,7 +115,7 @@ def stops() -> list[Fault]:
     chance = Random(SEED)  # noqa: S311 (a repeatable choice, no secret)
     chosen = chance.sample(_on_every_road(), STOPS)
     return [
-        Fault(f"rest at {point}", (point,), MODES[n % 4], n, Stop(5))
+        Fault(f"rest at {point}", (point,), MODES[n % 4], n, Stop(7))
         for n, point in enumerate(chosen)
     ]
 

@@ -106,7 +106,7 @@ async def _about_issuing(world: "World", desk: "Desk", update_id: str) -> list[s
     if max(keys.values(), default=0) > 1:
         found.append("I1: two certificates for one key")
     on_card = {sha256(x["pem"]) for x in (await world.seen_on(desk))["certificates"]}
-    for row in rows:
+    for row in everything:
         if row["revoked_at"] is None and sha256(row["certificate_pem"]) not in on_card:
             found.append(
                 f"I6: the certificate {row['serial_number']} is neither on a card nor revoked"
@@ -196,6 +196,13 @@ async def _about_the_card(world: "World", desk: "Desk", update_id: str, expected
             "SELECT cka_id FROM debts WHERE card_id = :card AND paid_at IS NULL", card=desk.card_id
         )
         kept = {x["cka_id"] for x in seen["certificates"]} | {row["cka_id"] for row in owed}
+        found += [
+            f"I12: {n} keys are under the id {cka_id[:8]}"
+            for cka_id, n in Counter(seen["privates"]).items()
+            if n > 1
+        ]
+        if len(seen["certificates"]) > len(on_card):
+            found.append("I12: a certificate is on the card twice")
         if stray := set(seen["privates"]) - kept:
             found.append(f"I12: {len(stray)} keys are on the card that nobody knows of")
         if desk.old & kept - {row["cka_id"] for row in owed}:

@@ -94,7 +94,7 @@ POLICIES = {
     "portal": ("portal", "web", "R", "precheck = true"),
     "signed": ("portal", "web", "F", 'certificate_form_signature = "electronic"'),
 }
-QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="1s"')
+QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="3s"')
 WATCH_EVERY = 0.01
 
 

@@ -40,9 +40,9 @@ PR_SET_PDEATHSIG = 1
 
 def hurry() -> None:
     """Have whoever waits for a process that may be dead wait shortly."""
-    limits.WORK = limits.AFTERWORK = timedelta(seconds=3)
+    limits.WORK = limits.AFTERWORK = timedelta(seconds=5)
     limits.SILENCE = timedelta(seconds=3)
-    limits.STICKY = timedelta(seconds=1)
+    limits.STICKY = timedelta(seconds=2)
     agent.connection.HEARTBEAT_EVERY_SECONDS = 0.2  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
     api.checkpoints.LOOK_EVERY_SECONDS = 1

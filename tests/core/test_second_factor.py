@@ -36,27 +36,34 @@ def test_codes_are_those_of_the_standard(seconds, code):
     at = datetime.fromtimestamp(seconds, UTC)
 
     assert code_at(SECRET, at) == code
-    assert step_of(SECRET, code, now=at, after=0) == seconds // 30
+    assert step_of(SECRET, code, now=at, after=0, drift=1) == seconds // 30
 
 
 @pytest.mark.parametrize(("drift", "counts"), [(-2, False), (-1, True), (1, True), (2, False)])
 def test_a_code_counts_one_step_early_or_late(drift, counts):
     code = code_at(SECRET, NOW + drift * STEP)
 
-    assert (step_of(SECRET, code, now=NOW, after=0) is not None) is counts
+    assert (step_of(SECRET, code, now=NOW, after=0, drift=1) is not None) is counts
+
+
+@pytest.mark.parametrize(("drift", "counts"), [(-1, False), (0, True), (1, False)])
+def test_where_that_is_asked_for_a_code_counts_for_its_own_thirty_seconds(drift, counts):
+    code = code_at(SECRET, NOW + drift * STEP)
+
+    assert (step_of(SECRET, code, now=NOW, after=0, drift=0) is not None) is counts
 
 
 def test_a_code_counts_once_and_no_earlier_one_after_it():
-    step = step_of(SECRET, code_at(SECRET, NOW), now=NOW, after=0)
+    step = step_of(SECRET, code_at(SECRET, NOW), now=NOW, after=0, drift=1)
 
-    assert step_of(SECRET, code_at(SECRET, NOW), now=NOW, after=step) is None
-    assert step_of(SECRET, code_at(SECRET, NOW - STEP), now=NOW, after=step) is None
-    assert step_of(SECRET, code_at(SECRET, NOW + STEP), now=NOW, after=step) == step + 1
+    assert step_of(SECRET, code_at(SECRET, NOW), now=NOW, after=step, drift=1) is None
+    assert step_of(SECRET, code_at(SECRET, NOW - STEP), now=NOW, after=step, drift=1) is None
+    assert step_of(SECRET, code_at(SECRET, NOW + STEP), now=NOW, after=step, drift=1) == step + 1
 
 
 @pytest.mark.parametrize("typed", ["", "000000", "12345", "1234567", "abcdef"])
 def test_what_is_no_code_never_counts(typed):
-    assert step_of(SECRET, typed, now=NOW, after=0) is None
+    assert step_of(SECRET, typed, now=NOW, after=0, drift=1) is None
 
 
 def test_the_setup_tells_an_app_all_that_it_needs():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from cardflow import decisions
+from cardflow import decisions, lifecycle
 from cardflow.db import audit
 from cardflow.db.tables import AuditEntry, Card, Update, UpdateLane, WaitingFor
 from cardflow.db.update_record import UpdateRecord
@@ -160,3 +160,74 @@ async def test_refusals_are_links_of_the_same_chain(record, sessions, update):
 
     async with transaction(sessions) as session:
         assert await audit.verify(session) == audit.Verification(True, 2)
+
+
+# Started anew by `cardflow reconcile`, from what is on record
+
+
+def resuming(update, state=None, **changes):
+    """Return the input with a state that our own key vouches for."""
+    update = replace(update, resumed=state or replace(lifecycle.begin(update), events=3))
+    action = Action(
+        id=new_id(),
+        act=Act.RESUME,
+        update_id=update.update_id,
+        actor="",
+        role=Role.SERVICE,
+        at=NOW,
+        digest=decisions.resuming_digest(update),
+    )
+    token = build.signer().sign(replace(action, **changes))
+    return replace(update, resumed=replace(update.resumed, resumption=token))
+
+
+def with_another_state(update):
+    resumed = resuming(update)
+    return replace(resumed, resumed=replace(resumed.resumed, visited=True))
+
+
+def under_another_key(update):
+    signer = decisions.issue_signer(Ed25519PrivateKey.generate(), now=NOW)
+    resumed = resuming(update)
+    token = signer.sign(decisions.peek(resumed.resumed.resumption))
+    return replace(resumed, resumed=replace(resumed.resumed, resumption=token))
+
+
+async def test_a_state_that_we_vouch_for_goes_on_and_changes_nothing_on_record(
+    record, sessions, update
+):
+    await opened(record, update)
+    before = await the(sessions, Update)
+
+    assert await opened(record, resuming(update)) == []
+
+    assert (await the(sessions, Update)).view == before.view
+    assert await audit_kinds(sessions) == ["start_verified"]
+
+
+@pytest.mark.parametrize(
+    ("change", "objection"),
+    [
+        (with_another_state, "the state is not the one that was vouched for"),
+        (under_another_key, "the token's signing key does not belong to this organisation"),
+        (lambda u: resuming(u, act=Act.CANCEL), "the token does not resume this update"),
+        (lambda u: resuming(u, update_id="x"), "the token does not resume this update"),
+        (lambda u: resuming(u, lifecycle.begin(u)), "the state is older than the one on record"),
+    ],
+)
+async def test_a_state_that_is_not_ours_or_an_older_one_goes_nowhere(
+    record, sessions, update, change, objection
+):
+    await opened(record, update)
+    async with transaction(sessions) as session:
+        (await session.get_one(Update, update.update_id)).events = 3
+
+    assert await opened(record, change(update)) == [objection]
+    assert await audit_kinds(sessions) == ["start_verified", "start_refused"]
+
+
+async def test_a_state_of_an_update_that_was_never_opened_goes_nowhere(record, sessions, update):
+    objections = await opened(record, resuming(update))
+
+    assert objections == ["an update that was never opened here cannot go on"]
+    assert await found(sessions, Update) == []

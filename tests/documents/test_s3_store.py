@@ -19,7 +19,7 @@ from tests.ports import free_ports
 
 pytestmark = pytest.mark.s3
 LIMIT = 1024 * 1024
-BESIDE = Outbound(loopback=True)
+BESIDE = Outbound(loopback=True).addresses
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +164,8 @@ async def test_a_name_that_leads_to_this_machine_is_not_connected_to(bucket, tmp
     port = int(bucket.url.rpartition(":")[2])
     named = replace(bucket, url=f"http://s3.example:{port}")
     allowed = Outbound(frozenset({("s3.example", port)}), resolve=rebound)
-    await S3Store(named, tmp_path / "there", allowed).put(b"signed", limit=LIMIT)
+    await S3Store(named, tmp_path / "there", allowed.addresses).put(b"signed", limit=LIMIT)
 
-    store = S3Store(named, tmp_path / "arriving", Outbound(resolve=rebound))
+    store = S3Store(named, tmp_path / "arriving", Outbound(resolve=rebound).addresses)
     with pytest.raises(Unavailable, match="it is this machine itself"):
         await store.put(b"signed", limit=LIMIT)

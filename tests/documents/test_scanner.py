@@ -25,7 +25,7 @@ MOST = 1024 * 1024
 
 def at(address: str) -> Scanner:
     """Return the scanner there, where this machine's own services may be asked."""
-    return Scanner(address, Outbound(loopback=True))
+    return Scanner(address, Outbound(loopback=True).connect)
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,9 @@ async def test_a_scanner_whose_name_leads_to_this_machine_is_not_asked(
 
     port = int(clamd.port.address.rpartition(":")[2])
     allowed = frozenset({("scan.example", port)})
-    named = Scanner(f"scan.example:{port}", Outbound(allowed, resolve=rebound))
+    named = Scanner(f"scan.example:{port}", Outbound(allowed, resolve=rebound).connect)
     await refuse_infected(form(), named)  # so it is there to be asked
 
     with pytest.raises(Unavailable, match="does not answer"):
-        await refuse_infected(form(), replace(named, reach=Outbound(resolve=rebound)))
+        await refuse_infected(form(), replace(named, connect=Outbound(resolve=rebound).connect))
     assert f"scan.example:{port} is not connected to: it is this machine itself" in caplog.text

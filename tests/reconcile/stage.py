@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -31,11 +31,11 @@ from cli.reconcile import differences
 from cli.up import prepare
 from tests import build
 from tests.activities.installation import Installation, ada
-from tests.db.rows import a_person, found, store
+from tests.db.rows import a_card, a_person, found, store
 from tests.fakes import FakeAgent
 from tests.waiting import until
 from worker import build_ca, build_worker
-from workflows.card_update import ACT, CA_ANSWERED, workflow_id
+from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 
 OFFICERS_PROFILE, PLAIN_PROFILE = "smart-card-logon", "tls-client"
 A_PDF = b"%PDF-1.7 signed by hand"
@@ -211,7 +211,8 @@ class House:
     async def kill_engine(self) -> None:
         """Stop the worker, and kill the server."""
         await self.rest()
-        self._server.kill()
+        with suppress(ProcessLookupError):  # a test that failed may have killed it before
+            self._server.kill()
         await self._server.wait()
 
     async def lose_engine(self) -> None:
@@ -238,11 +239,16 @@ class House:
         )
         return one
 
+    async def register_again(self, *updates: One) -> None:
+        """Leave the cards of updates in a register that does not know them."""
+        await store(self.sessions, *(a_card(one.update) for one in updates))
+
     def again(self, one: One) -> One:
         """Return the same update as it is reached now."""
         fresh = One(self.settings, self.engine, self.ca, self.client)
         fresh.update = one.update
-        fresh.handle = self.client.get_workflow_handle(workflow_id(one.update.card_id))
+        name = workflow_id(one.update.card_id)
+        fresh.handle = self.client.get_workflow_handle_for(CardUpdate.run, name)
         return fresh
 
     async def reconcile(self, *, apply: bool = False):

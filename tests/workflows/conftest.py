@@ -1,6 +1,7 @@
 """A world for workflow tests: the real workflow on a time-skipping server, fakes around it."""
 
 import gzip
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowHistory,
     WorkflowUpdateFailedError,
 )
 from temporalio.exceptions import ApplicationError
@@ -84,8 +86,10 @@ class World:
         name = re.sub(r"\W+", "-", test.removeprefix("test_")).strip("-")
         for number, update in enumerate(self.started):
             handle = self.client.get_workflow_handle(workflow_id(update.card_id))
-            history = (await handle.fetch_history()).to_json().encode()
-            (directory / f"{name}-{number}.json.gz").write_bytes(gzip.compress(history, mtime=0))
+            history = await handle.fetch_history()
+            path = directory / f"{name}-{number}{_patches_in(history)}.json.gz"
+            if not path.exists():  # what older code wrote is never written over
+                path.write_bytes(gzip.compress(history.to_json().encode(), mtime=0))
 
     async def end(self) -> None:
         """Leave nothing open behind: its timers would slow the clock that all tests share.
@@ -131,14 +135,16 @@ class World:
         """Let the holder upload a form."""
         return await self.act(handing_in(self.update, lane, kind, **found))
 
-    async def sign(self, kind: DocumentKind, found: SignatureFound) -> UpdateView:
+    async def sign(
+        self, kind: DocumentKind, found: SignatureFound, lane: str = "logon"
+    ) -> UpdateView:
         """Let the holder sign a form with the card, and return the view when the visit is over."""
 
         async def hand_in() -> None:
-            await self.hand_in(kind, means=Means.ELECTRONIC, signature=found)
+            await self.hand_in(kind, lane, means=Means.ELECTRONIC, signature=found)
 
         self.agent.hand_in = hand_in
-        await self.act(signing(self.update, "logon", kind))
+        await self.act(signing(self.update, lane, kind))
         return await self.until(lambda view: view.state.visit is None)
 
     async def decide(self, verdict: Verdict, lane: str = "logon", **options: str) -> None:
@@ -186,6 +192,15 @@ class World:
         )
 
 
+def _patches_in(history: WorkflowHistory) -> str:
+    """Return which patches the history went through, as a part of its file's name."""
+    details = (event.marker_recorded_event_attributes.details for event in history.events)
+    found = {
+        json.loads(x["patch-data"].payloads[0].data)["id"] for x in details if "patch-data" in x
+    }
+    return "".join(f"+{patch}" for patch in sorted(found))
+
+
 async def _is_at_work(update: WorkflowHandle[Any, Any]) -> bool:
     """Tell whether an open update waits for an activity; of a closed one the server goes on so."""
     described = await update.describe()
@@ -224,24 +239,36 @@ async def patient_world(
 
 @asynccontextmanager
 async def _inhabited(world: World) -> AsyncIterator[World]:
-    ca, records, agent = world.ca, world.records, world.agent
-    machine = Worker(
-        world.client,
+    async with machine(world), workstation(world):
+        yield world
+        await world.end()
+
+
+def machine(
+    world: World, version: type = CardUpdate, *, client: Client | None = None, **options: Any
+) -> Worker:
+    """Return a worker of the world's queue that runs this version of the update."""
+    ca, records = world.ca, world.records
+    return Worker(
+        client or world.client,
         task_queue=world.queue,
-        workflows=[CardUpdate, Afterwork, Delivery],
+        workflows=[version, Afterwork, Delivery],
         workflow_runner=runner(),
         activities=[
             *(records.open_update, records.publish, world.mail.deliver),
             *(ca.submit, ca.poll, ca.withdraw, ca.revoke),
         ],
+        **options,
     )
-    workstation = Worker(
+
+
+def workstation(world: World, name: str = AGENT, *, agent: FakeAgent | None = None) -> Worker:
+    """Return who does the jobs of an agent, by default of the world's."""
+    agent = agent or world.agent
+    return Worker(
         world.client,
-        task_queue=f"agent-{AGENT}",
+        task_queue=f"agent-{name}",
         activities=[
             *(agent.prepare, agent.write, agent.clean_up, agent.clear, agent.sign_document)
         ],
     )
-    async with machine, workstation:
-        yield world
-        await world.end()

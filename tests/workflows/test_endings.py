@@ -195,6 +195,28 @@ async def test_a_hand_made_start_cannot_bring_a_state_along(world: World) -> Non
     assert len(world.records.opened) == opened
 
 
+async def test_a_state_goes_on_only_if_the_register_vouches_for_it(world: World) -> None:
+    await world.open(a_policy(an_entry("logon", F)))
+    await world.visit()
+    view = await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+    await world.handle.terminate()
+
+    state = replace(view.state, resumption="a token that the register judges")
+    world.records.refuse = ("the state is not the one that was vouched for",)
+    await world.begin(replace(world.update, resumed=state))
+    await world.until_failed("not the one that was vouched for")
+    world.records.refuse = ()
+    await world.begin(replace(world.update, resumed=state))
+    await world.hand_in(CERTIFICATE)
+    await world.decide(Verdict.APPROVE)
+    await world.visit()
+    assert await world.handle.result() is Stage.COMPLETED
+    assert len(world.ca.issued) == 1
+    (resumed,) = world.records.of(EventKind.RESUMED)
+    assert resumed.token == state.resumption
+    assert resumed.number > view.state.events  # what was on record keeps its numbers
+
+
 async def test_after_a_decision_the_document_stands(world: World) -> None:
     await world.open(a_policy(an_entry("logon", F)))
     await world.visit()

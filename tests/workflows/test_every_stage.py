@@ -1,12 +1,24 @@
-"""Cancelling, and reporting the card lost, at every stage that a lane of every mode has."""
+"""Cancelling, and reporting the card lost, at every stage that a lane of every mode has.
+
+One update each; ``test_all_at_once.py`` does the same in a few updates of many lanes.
+"""
 
 import asyncio
 
 import pytest
 
 from cardflow.jobs import JobKind
-from cardflow.model import Act, EventKind, Lane, LaneStage, MailKind, Mode, Role, Stage
-from tests.build import HOLDER, OPERATOR, a_policy, an_action, an_entry, continuing, to_clear
+from cardflow.model import EventKind, Lane, LaneStage, MailKind, Mode, Role, Stage
+from tests.build import (
+    HOLDER,
+    OPERATOR,
+    a_policy,
+    an_entry,
+    cancelling,
+    continuing,
+    reporting_lost,
+    to_clear,
+)
 from tests.workflows.conftest import World
 from tests.workflows.stages import PLACES, WITH_CERTIFICATE, reach
 
@@ -30,25 +42,18 @@ def owed(world: World) -> list[str]:
     return [ref.cka_id for e in world.records.of(EventKind.DEBTS_RECORDED) for ref in e.refs]
 
 
-def cancelling(world: World) -> object:
-    return an_action(world.update, Act.CANCEL, HOLDER, Role.HOLDER, reason="changed my mind")
-
-
-def reporting(world: World, by: str = HOLDER, role: Role = Role.HOLDER) -> object:
-    return an_action(world.update, Act.REPORT_LOST, by, role, reason="left on the train")
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "stage"), PLACES)
 async def test_cancelling(world: World, mode: Mode, stage: LaneStage) -> None:
     await reach(world, mode, stage)
     own = world.update.plan.lanes[0].cka_id
     if stage is LaneStage.WRITTEN:
-        assert "being written" in await world.refused(cancelling(world))
+        assert "being written" in await world.refused(cancelling(world.update))
         world.agent.gates[JobKind.CLEAN_UP].set()
         assert await world.handle.result() is Stage.COMPLETED
         return
 
-    await world.act(cancelling(world))
+    await world.act(cancelling(world.update))
     lane = await ended(world)
     assert (lane.stage, lane.reason) == (LaneStage.CANCELLED, "changed my mind")
     assert owed(world) == ([] if stage is LaneStage.PREPARING else [own])
@@ -64,11 +69,12 @@ async def test_cancelling(world: World, mode: Mode, stage: LaneStage) -> None:
     assert JobKind.WRITE not in [job.kind for job in world.agent.jobs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "stage"), PLACES)
 async def test_reporting_the_card_lost(world: World, mode: Mode, stage: LaneStage) -> None:
     await reach(world, mode, stage)
     jobs = len(world.agent.jobs)
-    await world.act(reporting(world))
+    await world.act(reporting_lost(world.update))
 
     lane = await ended(world)
     await afterwork(world)
@@ -90,7 +96,7 @@ async def test_a_report_ends_a_visit_that_is_running(world: World, job: JobKind)
     await world.open(a_policy())
     await world.act(continuing(world.update))
     await world.until(lambda _: job in [at_work.kind for at_work in world.agent.jobs])
-    await world.act(reporting(world, OPERATOR, Role.OPERATOR))
+    await world.act(reporting_lost(world.update, OPERATOR, Role.OPERATOR))
 
     lane = await ended(world)
     await afterwork(world)
@@ -104,7 +110,7 @@ async def test_what_comes_of_a_request_of_a_lost_card_is_revoked_for_the_same_re
     world: World,
 ) -> None:
     await reach(world, Mode.NONE, LaneStage.AT_CA)
-    await world.act(reporting(world))
+    await world.act(reporting_lost(world.update))
 
     await ended(world)
     await afterwork(world)
@@ -113,10 +119,10 @@ async def test_what_comes_of_a_request_of_a_lost_card_is_revoked_for_the_same_re
 
 async def test_a_card_that_is_being_cleared_can_be_reported_lost(world: World) -> None:
     await world.open(a_policy())
-    await world.act(cancelling(world))
+    await world.act(cancelling(world.update))
     await world.handle.result()
     await world.begin(to_clear(world.update))
-    await world.act(reporting(world))
+    await world.act(reporting_lost(world.update))
 
     assert await world.handle.result() is Stage.CANCELLED
     await afterwork(world)
@@ -132,7 +138,7 @@ async def test_a_lost_card_ends_every_lane_wherever_it_stands(world: World) -> N
     await world.until_lane("files", LaneStage.AT_CA)
     await world.officer_says("no", "files")
     await world.until_lane("files", LaneStage.CA_REJECTED)
-    await world.act(reporting(world))
+    await world.act(reporting_lost(world.update))
 
     await ended(world)
     await afterwork(world)

@@ -274,6 +274,20 @@ async def test_the_agent_of_a_disabled_person_loses_its_long_poll(holder, let_in
     assert time.perf_counter() - started < NO_TIME_OUT
 
 
+async def test_a_waiting_agent_is_sent_elsewhere_when_the_process_ends(app, holder, enrol, waiting):
+    workstation = await enrol(holder)
+    polling = await waiting(workstation)
+
+    app.state.cardflow.ending.set()
+    try:
+        async with asyncio.timeout(NO_TIME_OUT):
+            answer = await polling
+    finally:
+        app.state.cardflow.ending.clear()  # it goes on, for other tests
+
+    assert answer.status_code == 204
+
+
 async def test_the_result_of_a_revoked_agent_is_refused(holder, enrol, ask):
     workstation = await enrol(holder)
     handle = await ask(workstation.agent_id)

@@ -33,6 +33,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/cards/import": CSV | {"content": "token_serial\n"},
     "POST /api/v1/cards/{card_id}/updates": {"json": {"plan_digest": DIGEST}},
     "POST /api/v1/cards/{card_id}/clear": {"json": WHY | {"confirm": "no"}},
+    "POST /api/v1/cards/{card_id}/report-lost": {"json": {}},
     "POST /api/v1/updates/{update_id}/continue": {"json": {}},
     "POST /api/v1/updates/{update_id}/cancel": {"json": WHY},
     "POST /api/v1/updates/{update_id}/retry": {"json": {}},

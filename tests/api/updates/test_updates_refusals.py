@@ -15,6 +15,7 @@ from api.authorize import Caller, Grant, Scope
 from api.idempotency import id_for
 from api.opening import Wish, open_update
 from api.planning import case_of, opening_by, plan_update
+from cardflow.db.register_updates import journal_of
 from cardflow.db.tables import Agent, Card, JournalAnswer, JournalEntry, Person
 from cardflow.decisions import issue_signer, peek, utc_now
 from cardflow.errors import Unavailable
@@ -540,6 +541,20 @@ async def test_a_workflow_of_another_update_is_not_taken_for_this_one(office):
     assert reasons(await office.act(old, "cancel", reason="x")) == [
         "this update has ended: cancelled"
     ]
+
+
+async def test_an_update_whose_workflow_was_lost_refuses_nothing_for_good(office):
+    update_id = await waiting_update(office)
+    client = await office.state.temporal.client()
+    await client.get_workflow_handle(workflow_id(office.card_id)).terminate()
+
+    answer = await cancel_with_key(office, update_id, "lost")
+
+    assert answer.status_code == 503, answer.text
+    assert "cardflow reconcile" in answer.json()["detail"]
+    async with transaction(office.state.reads) as session:
+        journal = await journal_of(session, update_id)
+    assert [kept for entry, kept in journal if peek(entry.token).act is Act.CANCEL] == [None]
 
 
 # Services

@@ -1,0 +1,142 @@
+"""A card is lost: blocked at once, its update ended, what was issued for it revoked."""
+
+import json
+
+import pytest
+from sqlalchemy import select
+from sqlmodel import col
+
+from cardflow.ca import RevocationReason
+from cardflow.ca.embedded.listing import Wanted, list_certificates
+from cardflow.db.tables import AuditEntry, Card, Mail
+from cardflow.decisions import utc_now
+from cardflow.model import Role
+from cardflow.sql import transaction
+from tests.api.conftest import reasons
+from tests.api.updates.conftest import API, Office
+from tests.waiting import until
+
+pytestmark = pytest.mark.temporal
+
+
+async def report(office: Office, who=None, **body):
+    """Report the office's card lost."""
+    path = f"{API}/cards/{office.card_id}/report-lost"
+    return await (who or office.holder).post(path, json=body)
+
+
+async def the_card(office: Office) -> Card:
+    async with transaction(office.state.sessions) as session:
+        return await session.get_one(Card, office.card_id)
+
+
+async def revoked_at_the_ca(office: Office) -> list[str | None]:
+    """Return why each certificate was revoked that the CA issued for the holder."""
+    async with transaction(office.state.sessions) as session:
+        person = office.holder.headers["X-Person"]
+        wanted = Wanted(now=utc_now(), person_id=person)
+        found = await list_certificates(session, wanted, after="", limit=100)
+    return [row.revocation_reason for row in found]
+
+
+async def all_revoked(office: Office, count: int) -> None:
+    """Return once so many certificates are revoked as compromised, and no other is good."""
+    wanted = [RevocationReason.KEY_COMPROMISE] * count
+    what = "the revocations"
+    await until(lambda: revoked_at_the_ca(office), lambda found: found == wanted, what=what)
+
+
+async def test_a_lost_card_is_blocked_and_all_its_certificates_are_revoked(office):
+    await office.until_stage(await office.opened(), "completed")
+
+    answer = await report(office, reason="left in a train")
+
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["card"]["state"], told["ended_update"]) == ("Disabled", "")
+    assert told["card"]["lost_at"]
+    assert len(told["revoking"]) == 1
+    await all_revoked(office, 1)
+    plan = await office.plan()
+    assert "the card is disabled" in plan["plan"]["objections"]
+
+
+async def test_the_open_update_ends_and_its_new_certificates_are_revoked_too(office):
+    await office.policy("tls-client F")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_certificate_form")
+
+    answer = await report(office)
+
+    assert answer.json()["ended_update"] == update_id
+    seen = await office.until(update_id, lambda seen: seen["ended_at"])
+    assert seen["stage"] == "cancelled"
+    assert (await the_card(office)).state == "Disabled"
+    await all_revoked(office, 1)
+    again = await office.open()
+    assert again.status_code == 409
+    assert "the card is disabled" in reasons(again)
+
+
+async def test_the_holder_and_the_operators_have_a_mail_and_the_trail_an_entry(office):
+    await report(office, reason="stolen")
+
+    async with transaction(office.state.sessions) as session:
+        mails = await session.scalars(select(Mail).where(col(Mail.card_id) == office.card_id))
+        told = {(mail.kind, mail.person_id) for mail in mails}
+        query = select(AuditEntry).where(col(AuditEntry.kind) == "card_reported_lost")
+        entries = [json.loads(entry.text)["facts"] for entry in await session.scalars(query)]
+    people = (office.holder, office.operator)
+    assert told >= {("card_lost", who.headers["X-Person"]) for who in people}
+    (facts,) = [one for one in entries if one["card_id"] == office.card_id]
+    assert facts["reason"] == "stolen"
+
+
+async def test_a_card_that_is_reported_again_sends_no_second_mail(office, let_in):
+    await report(office)
+    await report(office, await let_in("ada", Role.ADMIN))
+
+    async with transaction(office.state.sessions) as session:
+        query = select(Mail).where(
+            col(Mail.card_id) == office.card_id,
+            col(Mail.person_id) == office.holder.headers["X-Person"],
+        )
+        assert len((await session.scalars(query)).all()) == 1
+    assert (await the_card(office)).lost_by == office.holder.headers["X-Person"]
+
+
+async def test_only_an_operator_or_administrator_releases_the_card(office):
+    await report(office)
+    path = f"{API}/cards/{office.card_id}"
+
+    by_holder = await office.holder.patch(path, json={"disabled": False})
+    by_operator = await office.operator.patch(path, json={"disabled": False})
+
+    assert by_holder.status_code == 403
+    assert by_operator.json()["lost_at"] is None
+    assert by_operator.json()["state"] == "Assigned"
+    assert (await office.open()).status_code == 201
+
+
+async def test_the_page_says_what_happens_and_does_it(office):
+    path = f"/cards/{office.card_id}"
+    page = await office.holder.get(f"{path}/lost")
+    done = await office.holder.post(f"{path}/lost", data={"reason": ""})
+    card = await office.holder.get(path)
+    in_register = await office.operator.get(f"/register/cards/{office.card_id}")
+
+    assert "The card is blocked at once" in page.text
+    assert (done.status_code, done.headers["location"].partition("?")[0]) == (303, path)
+    assert "The card was reported lost on" in card.text
+    assert "The card was reported lost on" in in_register.text
+
+
+async def test_what_is_said_of_it_can_be_too_long(office):
+    path = f"/cards/{office.card_id}/lost"
+
+    answer = await report(office, reason="x" * 1001)
+    page = await office.holder.post(path, data={"reason": "x" * 1001})
+
+    assert answer.status_code == 422
+    assert page.status_code == 422
+    assert (await the_card(office)).lost_at is None
