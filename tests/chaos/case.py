@@ -57,9 +57,7 @@ class Case:
         """Return the desk of this case, waiting until one is free."""
         if self._desk is None:
             self._desk = self._own or await self.world.free.get()
-            seen = await self.world.seen_on(self._desk)
-            pairs = [x["cka_id"] for x in seen["certificates"] if x["complete"]]
-            self._desk.old, self._desk.alarms = frozenset(pairs), []
+            self._desk.alarms = []
         return self._desk
 
     async def __aenter__(self) -> Self:
@@ -131,6 +129,9 @@ class Case:
     ) -> str:
         """Have the card under the policy and the holder's update of it open; return its id."""
         desk = await self.desk()
+        desk.update_id = ""  # between two updates there is no old pair
+        seen = await self.world.seen_on(desk)
+        desk.old = frozenset(x["cka_id"] for x in seen["certificates"] if x["complete"])
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
         plan = await self._plan(desk)
