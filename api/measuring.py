@@ -23,6 +23,7 @@ from cardflow.db.register_health import (
     waiting_by_party,
 )
 from cardflow.decisions import utc_now
+from cardflow.errors import CardflowError
 from cardflow.model import Party
 from cardflow.sql import transaction
 
@@ -70,6 +71,8 @@ async def measure(state: State) -> None:
     for part, look in PARTS.items():
         try:
             await asyncio.wait_for(look(state), PATIENCE_SECONDS)
+        except CardflowError as error:
+            log.warning("%s was not measured: %s", part, error)
         except Exception:  # whatever it is, the part's timestamp tells that it was not measured
             log.warning("%s was not measured", part, exc_info=True)
         else:

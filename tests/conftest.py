@@ -99,8 +99,8 @@ def databases(
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a migrated, empty SQLite database to copy, whatever this run is about."""
-    directory = tmp_path_factory.mktemp("file")
-    return Path(str(make_url(Databases(Files(), directory).migrated(directory)).database))
+    databases = Databases(Files(), tmp_path_factory.mktemp("template"))
+    return Path(str(make_url(databases.migrated(tmp_path_factory.mktemp("file"))).database))
 
 
 @pytest.fixture(scope="session")

@@ -47,13 +47,16 @@ KINDS: dict[str, str] = {
 }
 ACTS: dict[str, str] = {
     "open": N_("Start"),
+    "resume": N_("Take up again"),
     "continue": N_("Continue"),
+    "sign_document": N_("Sign a form with the card"),
     "submit_document": N_("Hand in a form"),
     "withdraw_document": N_("Take a form back"),
     "decide_document": N_("Decide on a form"),
     "decide_request": N_("Decide on a request"),
     "cancel": N_("Cancel"),
     "retry": N_("Try again"),
+    "report_lost": N_("Report the card lost"),
 }
 # What facts of an entry are called; a name that is not here is shown as it is.
 FACTS: dict[str, str] = {

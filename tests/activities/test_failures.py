@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import ActivityInboundInterceptor
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities.failures import Failures
 from cardflow.errors import Refused, Unavailable, Unknown
@@ -20,9 +20,14 @@ class Raises(ActivityInboundInterceptor):
         raise self._error
 
 
+def submit():
+    """An activity is known by its function's name."""
+
+
 async def translated(error, expected=ApplicationError):
+    given = ExecuteActivityInput(fn=submit, args=(), executor=None, headers={})
     with pytest.raises(expected) as caught:
-        await Failures().intercept_activity(Raises(error)).execute_activity(None)
+        await Failures().intercept_activity(Raises(error)).execute_activity(given)
     return caught.value
 
 

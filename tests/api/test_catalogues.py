@@ -13,7 +13,9 @@ from api import accounts_there, by_card, by_provider, session
 from api.web.policy_form import POLICY, PROFILE
 from api.web.policy_words import SAID
 from api.web.tongue import CATALOGUES, PLACEHOLDER, Tongue
+from api.web.trail import ACTS, KINDS
 from api.web.words import WORDS
+from cardflow.model import Act, EventKind
 
 WEB = CATALOGUES.parent
 KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
@@ -116,3 +118,8 @@ def test_why_somebody_is_not_let_in_is_said_in_every_language() -> None:
     for language in ("de", "ar"):
         said_there = catalogue(language)
         assert [text for text in reasons if not all(said_there.get(text, ("",)))] == []
+
+
+def test_everything_that_people_do_and_that_happens_has_its_words() -> None:
+    assert set(ACTS) == set(Act)
+    assert set(EventKind) <= set(KINDS)

@@ -130,18 +130,6 @@ def random_kills(whom: str) -> list[Fault]:
     ]
 
 
-def sample(faults: Iterable[Fault]) -> set[str]:
-    """Return the names of those that ``make test`` runs.
-
-    They are the kills where the effect was and nobody knows, and all of those beside the card.
-    """
-    return {
-        fault.name
-        for fault in faults
-        if fault.name.endswith(".done") or fault.name.startswith("helper.")
-    }
-
-
 class Run:
     """Cases under way beside each other, as many as there are desks."""
 

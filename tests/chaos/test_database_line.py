@@ -25,6 +25,6 @@ async def run(here: World, request: pytest.FixtureRequest) -> AsyncIterator[dict
         yield tasks
 
 
-@pytest.mark.parametrize("case", parameters(every_disturbance(TO_DATABASE), every=1))
+@pytest.mark.parametrize("case", parameters(every_disturbance(TO_DATABASE)))
 async def test_an_update_ends_as_if_the_database_had_been_near(run, case) -> None:
     await run[case.name]

@@ -2,20 +2,12 @@
 
 import pytest
 
-from tests.chaos.matrix import Fault, Run, sample, single_kills
+from tests.chaos.matrix import Fault, Run, single_kills
 
-pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal]
-KILLS = single_kills()
-IN_SHORT = sample(KILLS)
+pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, id=fault.name, marks=() if fault.name in IN_SHORT else pytest.mark.slow)
-        for fault in KILLS
-    ],
-)
+@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in single_kills()])
 async def test_nothing_is_lost_or_doubled_when_a_process_is_killed_there(
     run: Run, fault: Fault
 ) -> None:

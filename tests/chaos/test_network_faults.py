@@ -23,7 +23,7 @@ from tests.chaos.world import World, fork
 from tests.ports import free_ports
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal]
+pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
 LINES = (
     "agent to API",
     "API to Temporal",
@@ -160,14 +160,11 @@ async def run(here: World, request: pytest.FixtureRequest) -> AsyncIterator[dict
         yield tasks
 
 
-def parameters(cases: list[Disturbance], *, every: int) -> list[Any]:
-    """Return the cases as parameters; all but each n-th are for the long run of all tests."""
-    return [
-        pytest.param(case, id=case.name, marks=pytest.mark.slow if n % every else ())
-        for n, case in enumerate(cases)
-    ]
+def parameters(cases: list[Disturbance]) -> list[Any]:
+    """Return the cases as parameters."""
+    return [pytest.param(case, id=case.name) for case in cases]
 
 
-@pytest.mark.parametrize("case", parameters(every_disturbance(), every=19))
+@pytest.mark.parametrize("case", parameters(every_disturbance()))
 async def test_an_update_ends_as_if_the_network_had_been_good(run, case) -> None:
     await run[case.name]
