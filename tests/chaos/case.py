@@ -22,6 +22,7 @@ STUCK_AFTER = 60  # seconds in which nothing happened to an update
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
 HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.05
+CHANGED = "what would be done has changed"
 FAILED = ROOT / "var" / "chaos"
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
 
@@ -138,12 +139,23 @@ class Case:
         if beforehand:
             await beforehand()
         ledger = Ledger()
-        body = {"plan_digest": plan["digest"]}
-        opened = await desk.holder.post(f"/cards/{desk.card_id}/updates", ledger, json=body)
+        opened = await self._opened(desk, plan["digest"], ledger)
         update_id = str(opened["id"])
         self.ledgers[update_id], desk.update_id = ledger, update_id
         self.expected[update_id] = "completed"
         return update_id
+
+    async def _opened(self, desk: Desk, digest: str, ledger: Ledger) -> Any:
+        """Return the new update; who is told that the plan is another one by now looks again."""
+        address = f"/cards/{desk.card_id}/updates"
+        for _ in range(20):
+            try:
+                return await desk.holder.post(address, ledger, json={"plan_digest": digest})
+            except Answered as no:
+                if CHANGED not in no.text:
+                    raise
+            digest = (await self._plan(desk))["digest"]
+        raise Broken("the plan is another one each time it is looked at")
 
     async def _plan(self, desk: Desk) -> Any:
         """Return a plan that nothing speaks against, once the card's last contents are known."""

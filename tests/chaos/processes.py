@@ -16,6 +16,7 @@ from cli.processes import ROOT
 from tests.chaos.forking import is_alive
 
 PATIENCE = 30
+TRIES = 5
 
 
 class Line:
@@ -79,25 +80,31 @@ class Process:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def up(self) -> None:
-        """Have it started and ready."""
-        self.pid = await self.start()
-        self.starts += 1
-        await self.ready()
+        """Have it started and ready; who is killed while starting is started again."""
+        for _try in range(TRIES):
+            self.pid = await self.start()
+            self.starts += 1
+            if await self.ready():
+                return
+        raise AssertionError(f"{self.name} ended while starting, {TRIES} times")
 
-    async def ready(self) -> None:
-        """Return when it serves."""
+    async def ready(self) -> bool:
+        """Return whether it serves: True once it does, False when it has ended."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
         while not await self.is_ready():
-            assert is_alive(self.pid), f"{self.name} ended while starting"
+            if not is_alive(self.pid):
+                return False
             assert loop.time() < until, f"{self.name} was not ready within {PATIENCE} s"
             await asyncio.sleep(0.03)
+        return True
 
     async def killed(self) -> None:
         """Have it killed, at this instant, and started again."""
+        await kill(self.pid)  # before our turn: who has it waits for what may have stopped
         async with self.turn:
-            await kill(self.pid)
-            await self.up()
+            if not is_alive(self.pid):
+                await self.up()
 
 
 async def kill(pid: int) -> None:
