@@ -3,8 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # By file: xdist 3.8 marks groups in a place that pytest 9.2 no longer reads.
-# One process more than processors: a fifth of the time of tests of servers is waiting.
-PYTEST := $(PYTHON) -m pytest -q -n 3 --dist loadfile
+PYTEST := $(PYTHON) -m pytest -q -n 2 --dist loadfile
 FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
@@ -65,7 +64,7 @@ check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m scripts.claims
 
 chaos: setup-tests ## Kill every process beside every effect, and look at what is left of the world
-	@$(PYTEST) -n 2 tests/chaos
+	@$(PYTEST) tests/chaos
 
 mutants: setup-tests ## Break the product in twelve ways, and see the faults of the matrix find each
 	@$(PYTHON) -m tests.chaos.mutate

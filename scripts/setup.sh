@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 DEMO_PACKAGES=(python3-venv softhsm2 opensc gnutls-bin openssl poppler-utils)
-TEST_PACKAGES=(chromium-headless-shell clamav-daemon nginx libnginx-mod-stream docker-compose prometheus prometheus-alertmanager opensmtpd
+TEST_PACKAGES=(chromium chromium-headless-shell clamav-daemon nginx libnginx-mod-stream docker-compose prometheus prometheus-alertmanager opensmtpd
     postgresql faketime swtpm tpm2-tools libtpm2-pkcs11-1 tpm2-abrmd libtss2-tcti-tabrmd0 dbus gcc libc6-dev
     golang-cfssl libpangoft2-1.0-0 libharfbuzz-subset0)
 

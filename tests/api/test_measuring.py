@@ -60,7 +60,9 @@ def an_update(card: Card, stage: Stage, **changes) -> Update:
 
 @pytest.fixture
 def card() -> Card:
-    return Card(id=new_id(), token_serial="4711", state=CardState.PENDING, created_at=utc_now())
+    return Card(
+        id=new_id(), token_serial="hildas-card", state=CardState.PENDING, created_at=utc_now()
+    )
 
 
 async def test_open_updates_and_what_waits_are_counted_with_the_age_of_the_oldest(
@@ -210,5 +212,12 @@ async def test_no_figure_names_a_person_a_card_or_an_update(app, anonymous, sign
     await measure(app.state.cardflow)
     text = (await anonymous.get("/metrics")).text
 
-    for secret in ("hilda", hilda.headers["X-Person"], card.id, "4711", update.id, "employees"):
+    for secret in (
+        "hilda",
+        hilda.headers["X-Person"],
+        card.id,
+        "hildas-card",
+        update.id,
+        "employees",
+    ):
         assert secret not in text

@@ -12,13 +12,16 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from playwright.async_api import async_playwright
 
 from tests.agent.conftest import desk  # noqa: F401 a fixture
 from tests.agent.sockets import family_of, sockets_of
 from tests.agent.test_agent_process import door, running, state  # noqa: F401 fixtures
+from tests.browser.conftest import FLAGS
 from tests.waiting import until
 
 pytestmark = pytest.mark.softhsm
+CHROMIUM = "/usr/bin/chromium"
 SOMEBODYS = "http://localhost:1/"  # answered by the test itself; a context that may do most
 SCRIPT = Path(__file__).with_name("probes.js")
 # No network traffic comes of these in the browser as it is shipped; they are tried all the same.
@@ -65,18 +68,22 @@ async def planted() -> AsyncIterator[Planted]:
 
 
 @pytest.fixture
-async def page(browser):
-    """A page of somebody's, with the probes in it."""
+async def page():
+    """A page of somebody's, with the probes in it, in all of Chromium: its shell has no QUIC."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield await _page_of(await browser.new_context())
+        await browser.close()
 
-    context = await browser.new_context()
+
+async def _page_of(context):
     await context.route(
         SOMEBODYS, lambda route: route.fulfill(body="<p>", content_type="text/html")
     )
     page = await context.new_page()
     await page.goto(SOMEBODYS)
     await page.evaluate(SCRIPT.read_text())
-    yield page
-    await context.close()
+    return page
 
 
 async def names_of(page) -> list[str]:

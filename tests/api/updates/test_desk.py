@@ -17,6 +17,7 @@ from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API
+from tests.waiting import until
 
 pytestmark = pytest.mark.temporal
 LANE = "tls-client"
@@ -341,12 +342,18 @@ async def test_a_persons_agents_and_mails_are_listed(office, waiting):
 
     agents = (await office.operator.get(f"{API}/agents", params={"person": person})).json()
     others = (await office.holder.get(f"{API}/agents", params={"person": new_id()})).json()
-    seen, cursor = [], ""
-    while cursor is not None:
-        asked = {"limit": 1, "cursor": cursor}
-        page = (await office.operator.get(f"{API}/people/{person}/mails", params=asked)).json()
-        seen += [mail["kind"] for mail in page["items"]]
-        cursor = page["next"]
+
+    async def listed() -> list[str]:
+        seen, cursor = [], ""
+        while cursor is not None:
+            asked = {"limit": 1, "cursor": cursor}
+            page = (await office.operator.get(f"{API}/people/{person}/mails", params=asked)).json()
+            seen += [mail["kind"] for mail in page["items"]]
+            cursor = page["next"]
+        return seen
+
+    # The lane waits for the form first, and then the mail about it is on record.
+    seen = await until(listed, lambda kinds: len(kinds) == 3, what="three mails")
 
     assert [agent["host"] for agent in agents["items"]] == ["desk-7"]
     assert others["items"] == []
