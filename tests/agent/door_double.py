@@ -39,6 +39,7 @@ from cardflow.errors import Refused
 from cardflow.job_keys import JobKeys, Succession, raw_hex, succession
 from cardflow.jobs import IssuedForm, JobResult, SignedForm, TokenReport
 from cardflow.wire import from_json, to_json
+from tests.waiting import until
 
 AGENT_ID = "agent-0001"
 LONGEST_POLL = 0.5
@@ -247,6 +248,8 @@ async def opened_door(folder: Path):
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listening]))
     try:
+        # An agent gives up after 15 s; the socket takes connections before anybody serves them.
+        await until(lambda: server.started or serving.done(), what="the door's server")
         yield door
     finally:
         server.should_exit = True

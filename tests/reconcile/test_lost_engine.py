@@ -16,7 +16,7 @@ from tests.db.rows import found
 from tests.reconcile.stage import an_entry
 from tests.waiting import until
 
-pytestmark = [pytest.mark.temporal, pytest.mark.sqlite]
+pytestmark = [pytest.mark.temporal, pytest.mark.sqlite, pytest.mark.slow]
 
 # Policy, and where the first lane stands when the engine is lost.
 STANDS = (
@@ -90,7 +90,6 @@ async def test_six_updates_at_six_stages_go_on_and_none_is_issued_twice(house):
     assert kinds["resumed"] == len(STANDS)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3_000)
 async def test_two_hundred_updates_go_on_and_none_is_issued_twice(house):
     await lose_and_go_on(house, 200)

@@ -22,7 +22,7 @@ from tests.reconcile.stage import an_entry
 from tests.reconcile.test_lost_engine import certificates_by_lane, published
 from tests.waiting import until
 
-pytestmark = pytest.mark.temporal
+pytestmark = [pytest.mark.temporal, pytest.mark.slow]
 
 
 async def command(house, *arguments):
@@ -142,7 +142,6 @@ async def what_came_back_is_whole(house, old, new):
         assert (await audit.verify(session)).ok
 
 
-@pytest.mark.slow
 async def test_a_backup_comes_back_whole_and_its_updates_go_on(either_house, tmp_path, passphrase):
     house, backup = either_house, tmp_path / "backup"
     old = await at(house, LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM))
