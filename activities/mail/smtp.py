@@ -66,10 +66,9 @@ class Relay:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
-        connection = await self.outbound.connect(self.host, self.port)
         client = aiosmtplib.SMTP(
             hostname=self.host,  # whose certificate is asked for
-            sock=connection,
+            sock=await self.outbound.connect(self.host, self.port),
             start_tls=self.starttls,  # never "if offered": who can strip the offer could read on
             tls_context=self.tls,
             username=self.user or None,
@@ -80,8 +79,8 @@ class Relay:
             yield client
             await client.quit()
         finally:
-            if client.transport is None:
-                connection.close()  # the time was over before it was taken over
+            # Not the socket: who closes what the loop has taken over makes it deaf to the next
+            # socket of that number.
             client.close()
 
 
