@@ -185,10 +185,10 @@ def _look_at_addresses(client: Any, addresses: Addresses) -> None:
     class Secure(Looking, AWSHTTPSConnection):  # type: ignore[misc]
         pass
 
-    class PlainPool(AWSHTTPConnectionPool):
+    class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc]
         ConnectionCls = Plain
 
-    class SecurePool(AWSHTTPSConnectionPool):
+    class SecurePool(AWSHTTPSConnectionPool):  # type: ignore[misc]
         ConnectionCls = Secure
 
     pools = {"http": PlainPool, "https": SecurePool}
