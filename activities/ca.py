@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.orders import (
-    AnswerKind,
-    CAAnswer,
-    PollOrder,
-    RevokeOrder,
-    SubmitOrder,
-    WithdrawOrder,
-)
+from activities.orders import AnswerKind, CAAnswer, PollOrder
 from cardflow.ca import (
     Answer,
     CertificateRequest,
@@ -25,6 +18,7 @@ from cardflow.ca import (
     RevocationReason,
 )
 from cardflow.errors import Refused, Unavailable
+from cardflow.orders import RevokeOrder, SubmitOrder, WithdrawOrder
 
 if TYPE_CHECKING:
     from cardflow.ca import CertificateAuthority

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.orders import MailOrder, RoundOrder
+from activities.orders import RoundOrder
 from cardflow.errors import Unavailable
 from cardflow.mail.trial import TrialAnswer, TrialOrder
+from cardflow.orders import MailOrder
 
 if TYPE_CHECKING:
     from activities.mail.postman import Postman

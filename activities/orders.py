@@ -5,30 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cardflow.model import UpdateInput
-from cardflow.orders import (
-    AfterworkOrder,
-    MailOrder,
-    Publication,
-    RevokeOrder,
-    SubmitOrder,
-    WithdrawOrder,
-)
-
-__all__ = [
-    "AfterworkOrder",
-    "AnswerKind",
-    "CAAnswer",
-    "MailOrder",
-    "OpenOrder",
-    "Opened",
-    "PollOrder",
-    "Publication",
-    "Published",
-    "RevokeOrder",
-    "RoundOrder",
-    "SubmitOrder",
-    "WithdrawOrder",
-]
+from cardflow.orders import SubmitOrder
 
 
 @dataclass(frozen=True)

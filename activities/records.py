@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.orders import Opened, OpenOrder, Publication, Published
+from activities.orders import Opened, OpenOrder, Published
+from cardflow.orders import Publication
 
 if TYPE_CHECKING:
     from activities.mail.postman import Postman

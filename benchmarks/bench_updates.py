@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.orders import Publication, Published
+from activities.orders import Published
 from benchmarks.bare import BELL, Bare, Bell, Shape, nothing, told
 from benchmarks.table import Row, is_quick, quantile, show
 from cardflow.key_ring import KeyRing
@@ -32,6 +32,7 @@ from cardflow.model import (
     Verdict,
     new_id,
 )
+from cardflow.orders import Publication
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, server_program
 from cardflow.temporal.ending import run_and_exit

@@ -2,7 +2,6 @@
 
 import secrets
 import shutil
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from cardflow.errors import Refused
 from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
 from cardflow.settings import SETTINGS_FILE, Settings, load_settings
 from cli.demo_card import DemoCard
+from cli.ports import free_ports
 from cli.processes import ROOT
 
 ORGANISATION = "Example Insurance"
@@ -129,7 +129,7 @@ profiles_file = "profiles.toml"
 
 
 def _settings_on_free_ports(directory: Path) -> str:
-    api, door, temporal, ui, metrics, smtp, catcher = _free_ports(7)
+    api, door, temporal, ui, metrics, smtp, catcher = free_ports(7)
     return f"""\
 {settings_to_try_out(directory)}
 public_url = "http://localhost:{api}"
@@ -142,12 +142,3 @@ worker_metrics_port = {metrics}
 smtp_port = {smtp}
 catcher_port = {catcher}
 """
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

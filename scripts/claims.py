@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from scripts import asvs
+from scripts.findings import report
 
 ROOT = Path(__file__).resolve().parents[1]
 THREATS = 46
@@ -139,9 +140,7 @@ def objections() -> Iterator[str]:
 
 def main() -> int:
     """Print every objection; return 1 if there is one."""
-    found = list(objections())
-    sys.stdout.writelines(f"{line}\n" for line in found)
-    return 1 if found else 0
+    return report(objections())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.findings import report
+
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("agent", "api", "activities", "cardflow", "workflows")
 DOOR = ("api/agents.py", "api/agent_keys.py", "api/agent_forms.py")
@@ -178,9 +180,7 @@ def everywhere() -> Iterator[str]:
 
 def main() -> int:
     """Print every effect without a failpoint; return 1 if there is one."""
-    found = list(everywhere())
-    sys.stdout.writelines(f"{finding}\n" for finding in found)
-    return 1 if found else 0
+    return report(everywhere())
 
 
 if __name__ == "__main__":

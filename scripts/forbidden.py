@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts import page_rules
 from scripts.code_rules import RULES
+from scripts.findings import report
 
 ROOT = Path(__file__).resolve().parents[1]
 # Migrations are statements of our own words alone.
@@ -81,9 +82,7 @@ def everywhere() -> Iterator[Finding]:
 
 def main() -> int:
     """Print every finding; return 1 if there is one."""
-    found = list(everywhere())
-    sys.stdout.writelines(f"{finding}\n" for finding in found)
-    return 1 if found else 0
+    return report(everywhere())
 
 
 if __name__ == "__main__":

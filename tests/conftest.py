@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, event
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
@@ -94,13 +94,6 @@ def databases(
         on_server: Databases = request.getfixturevalue("on_server")
         return on_server
     return Databases(Files(), tmp_path_factory.mktemp("migrated"))
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a migrated, empty SQLite database to copy, whatever this run is about."""
-    databases = Databases(Files(), tmp_path_factory.mktemp("template"))
-    return Path(str(make_url(databases.migrated(tmp_path_factory.mktemp("file"))).database))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 
 from cardflow.db.migrate import run
 from cardflow.settings import SETTINGS_FILE, Settings
-from tests.ports import free_ports
+from cli.ports import free_ports
 
 VERSIONS = Path("/usr/lib/postgresql")  # where Debian has them, beside one another
 ACCOUNT = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
@@ -139,24 +139,40 @@ def _name(directory: Path, url: str) -> None:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[str]:
-    """Yield the URL of an empty PostgreSQL server of our own, on loopback."""
-    (port,) = free_ports(1)
+def postgresql_files() -> Iterator[Path]:
+    """Yield a directory whose ``data`` is for a new PostgreSQL server that nobody has started."""
     # Not under pytest's own directory, which is closed to the account that the server runs as.
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         if ACCOUNT:
             shutil.chown(directory, ACCOUNT)
         home = Path(directory)
         _run("initdb", "-A", "trust", "-U", "postgres", "--no-sync", "-D", home / "data")
+        yield home
+
+
+@contextmanager
+def postgresql_server() -> Iterator[str]:
+    """Yield the URL of an empty PostgreSQL server of our own, on loopback."""
+    (port,) = free_ports(1)
+    with postgresql_files() as home:
         given = (f"port={port}", f"unix_socket_directories={home}", "listen_addresses=127.0.0.1")
         options = " ".join(f"-c {option}" for option in (*given, *OPTIONS))
         server = ("pg_ctl", "-D", home / "data", "-w")
         _run(*server, "-o", options, "-l", home / "log", "start")
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        yield postgresql_url(port)
         _run(*server, "-m", "immediate", "stop")
 
 
+def postgresql_url(port: int) -> str:
+    """Return the URL of the database that every new server has."""
+    return f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+
+
+def postgresql_program(name: str) -> Path:
+    """Return one of the newest PostgreSQL's programs."""
+    return max(VERSIONS.glob("*/bin"), key=lambda found: int(found.parent.name)) / name
+
+
 def _run(program: str, *arguments: object) -> None:
-    newest = max(VERSIONS.glob("*/bin"), key=lambda found: int(found.parent.name))
-    order = [newest / program, *map(str, arguments)]
+    order = [postgresql_program(program), *map(str, arguments)]
     subprocess.run(order, user=ACCOUNT, check=True, stdout=subprocess.DEVNULL, cwd="/")

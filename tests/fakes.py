@@ -14,19 +14,7 @@ from cryptography.x509.oid import NameOID
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.orders import (
-    AnswerKind,
-    CAAnswer,
-    MailOrder,
-    Opened,
-    OpenOrder,
-    PollOrder,
-    Publication,
-    Published,
-    RevokeOrder,
-    SubmitOrder,
-    WithdrawOrder,
-)
+from activities.orders import AnswerKind, CAAnswer, Opened, OpenOrder, PollOrder, Published
 from cardflow.jobs import (
     CardJob,
     CleanUpJob,
@@ -41,6 +29,7 @@ from cardflow.jobs import (
     write_message,
 )
 from cardflow.model import Event, EventKind, MailKind, UpdateView
+from cardflow.orders import MailOrder, Publication, RevokeOrder, SubmitOrder, WithdrawOrder
 from cardflow.x509 import load_certificate, load_csr, sha256_of
 
 

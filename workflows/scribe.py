@@ -10,10 +10,10 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.orders import MailOrder, Publication
     from activities.records import RecordActivities
     from cardflow.lifecycle import label, slim
     from cardflow.model import UpdateView
+    from cardflow.orders import MailOrder, Publication
     from cardflow.temporal import limits
     from cardflow.temporal import search_attributes as search
     from workflows.afterwork import Delivery

@@ -35,7 +35,6 @@ OPTIONS: dict[str, Any] = {
 }
 PLAIN = Environment(autoescape=False, **OPTIONS)  # noqa: S701 plain text stays # nosec B701
 HTML = Environment(autoescape=True, **OPTIONS)
-NOT_TOLD_YET = ("ready", "lapsed", "form_follows", "signature", "tracked", "rejected")
 LONGEST_SUBJECT = 250  # names and labels that are filled in can be long
 LAST_OF_THREAD = 8  # RFC 5322 3.6.4 lets a long thread be shortened; its first mail stays
 EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}

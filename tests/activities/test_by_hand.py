@@ -18,21 +18,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from temporalio.api.enums.v1 import EventType
 from temporalio.worker import Worker
 
-from activities.orders import MailOrder
 from cardflow import decisions
 from cardflow.db.tables import AuditEntry, Certificate, Update
 from cardflow.model import DocumentKind, LaneStage, Mode, Stage, Verdict, new_id
+from cardflow.orders import MailOrder
 from cardflow.settings import Settings
 from cardflow.sql import create_engine
 from cardflow.temporal.codec import ENCODING
 from cardflow.temporal.devserver import server_program
+from cli.ports import free_ports
 from cli.up import prepare
 from tests import build
 from tests.activities.installation import Installation
 from tests.db.rows import found
 from tests.deployment.files import metrics_asked_for
 from tests.fakes import FakeAgent
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 from worker import build_ca
 from workflows.afterwork import Delivery

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from temporalio.testing import ActivityEnvironment
 
 from activities.ca import CAActivities
-from activities.orders import AnswerKind, PollOrder, RevokeOrder, SubmitOrder, WithdrawOrder
+from activities.orders import AnswerKind, PollOrder
 from cardflow import lifecycle
 from cardflow.ca import Capabilities, Issued, Pending, Rejected
 from cardflow.db.ca_record import CARecord, subject_of
@@ -19,7 +19,7 @@ from cardflow.db.tables import AuditEntry, Certificate, Person
 from cardflow.db.update_record import UpdateRecord
 from cardflow.errors import Refused, Unavailable
 from cardflow.model import LaneStage
-from cardflow.orders import Publication
+from cardflow.orders import Publication, RevokeOrder, SubmitOrder, WithdrawOrder
 from cardflow.profiles import load_profiles
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate, subject_dn

@@ -10,22 +10,23 @@ from temporalio.testing import ActivityEnvironment
 from activities.mail.postman import Postman, build_postman
 from activities.mail.smtp import Relay
 from activities.mail_out import MailActivities
-from activities.orders import MailOrder, OpenOrder, Publication
+from activities.orders import OpenOrder
 from activities.records import RecordActivities
 from cardflow.db.tables import Mail, Person, Update
 from cardflow.db.update_record import UpdateRecord
 from cardflow.errors import Unavailable
 from cardflow.mail.compose import Composer
 from cardflow.model import EventKind, MailKind
+from cardflow.orders import MailOrder, Publication
 from cardflow.profiles import load_profiles
 from cardflow.settings import Settings
 from cardflow.sql import transaction
+from cli.ports import free_ports
 from tests import build
 from tests.activities.conftest import BESIDE
 from tests.db.rows import NOW, found, populate, the
 from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story
-from tests.ports import free_ports
 
 COMPOSER = Composer(Address("Cardflow", "cardflow", "example.org"), "Example", "http://localhost")
 ADDRESS = f"{build.HOLDER}@example.org"

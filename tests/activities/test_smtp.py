@@ -7,9 +7,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from activities.mail.smtp import Fate, Outcome, Relay
+from cli.ports import free_ports
 from tests.activities.conftest import BESIDE, Catcher, running
 from tests.activities.tls import server_context
-from tests.ports import free_ports
 
 HERE = "127.0.0.1"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from activities.orders import MailOrder
 from cardflow.db.migrate import newest_revision
 from cardflow.model import new_id
+from cardflow.orders import MailOrder
 from cardflow.settings import Settings
+from cli.ports import free_ports
 from cli.up import prepare
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 from workflows.afterwork import Delivery
 

@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from cli.ports import free_ports
 from tests.agent.desk import SO_PIN
-from tests.ports import free_ports
 
 MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so"
 PROGRAMS = ("swtpm", "tpm2-abrmd", "dbus-daemon", "pkcs11-tool")

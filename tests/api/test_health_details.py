@@ -17,9 +17,9 @@ from cardflow.decisions import utc_now
 from cardflow.model import Role, new_id
 from cardflow.settings import Settings
 from cardflow.sql import transaction
+from cli.ports import free_ports
 from tests.activities.tls import server_context
 from tests.api.conftest import client_of
-from tests.ports import free_ports
 
 HEALTH, STEPS = "/api/v1/health/details", "/api/v1/first-steps"
 

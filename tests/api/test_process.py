@@ -24,8 +24,8 @@ from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of, transaction
 from cli.__main__ import main
+from cli.ports import free_ports
 from tests.db.owner import unguard
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e

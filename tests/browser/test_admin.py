@@ -18,9 +18,9 @@ from cardflow.model import Role, new_id
 from cardflow.settings import Settings
 from cardflow.sql import transaction
 from cli.local_secrets import make_local_secrets
+from cli.ports import free_ports
 from tests.api.conftest import NOBODY, client_of
 from tests.api.workstation import Workstation
-from tests.ports import free_ports
 
 PEOPLE_FILE = """login;name;email;roles
 holly;Holly Wood;holly@example.org;holder

@@ -18,10 +18,10 @@ from cardflow.settings import Settings
 from cardflow.sql import transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import is_ready, server_command
+from cli.ports import free_ports
 from tests.api.conftest import PASSWORD, Register, fresh_installation  # noqa: F401
 from tests.browser.conftest import WIDE
 from tests.databases import Databases
-from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = [pytest.mark.temporal, pytest.mark.slow]

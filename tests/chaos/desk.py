@@ -74,7 +74,3 @@ class Desk:
         words = await enrol(self.state, server=server, root_file=root, code=code)
         self.agent_id = self.state.enrolment().agent_id
         await self.holder.post(f"/agents/{self.agent_id}/confirm", json={"words": words})
-
-    @property
-    def pins_typed(self) -> int:
-        return len((self.directory / "typed").read_text().splitlines())

@@ -14,6 +14,7 @@ from cardflow.db import audit
 from cardflow.model import Act, Mode, Role, Stage, Verdict, new_id
 from cardflow.settings import Settings
 from cardflow.sql import create_engine, transaction
+from cli.ports import free_ports
 from cli.up import prepare
 from tests import build
 from tests.activities.conftest import Catcher, running
@@ -21,7 +22,6 @@ from tests.activities.installation import Installation, ada
 from tests.chaos.instruments.troubled_ca import TroubledCA
 from tests.db.rows import a_person, store
 from tests.fakes import FakeAgent
-from tests.ports import free_ports
 from tests.waiting import until
 from worker import build_ca, build_worker
 
@@ -87,6 +87,12 @@ class Town(Installation):
         self.update = self.an_update(build.a_policy(build.an_entry(profile, Mode.NONE)), new_id())
         self.handle = await self.begin(self.update)
         await self.act(build.continuing(self.update))
+
+    async def approved(self, troubles):
+        """Open an update and have its officer approve; it is ready for the card."""
+        await self.open(OFFICER, troubles)
+        await self.officer_says(Verdict.APPROVE)
+        await self.until_stage(Stage.READY)
 
     async def certificates(self):
         """Return the CA's own rows about the update."""
@@ -154,9 +160,7 @@ async def test_one_certificate_is_issued_whatever_the_line_does(town, troubles):
 @pytest.mark.parametrize("troubles", named(AT_SUBMISSION, soon={"submit": ["lost"]}))
 async def test_officers_are_asked_once_whatever_the_line_does(town, troubles):
     troubles = {verb: told for verb, told in troubles.items() if verb != "ca_certificates"}
-    await town.open(OFFICER, troubles)
-    await town.officer_says(Verdict.APPROVE)
-    await town.until_stage(Stage.READY)
+    await town.approved(troubles)
     await town.visit()
 
     await town.judged(Stage.COMPLETED, certificates=1)
@@ -164,9 +168,7 @@ async def test_officers_are_asked_once_whatever_the_line_does(town, troubles):
 
 @pytest.mark.parametrize("troubles", named(WHILE_POLLED, soon={"poll": ["lost"]}))
 async def test_an_answer_that_is_not_heard_is_asked_for_again(town, troubles):
-    await town.open(OFFICER, troubles)
-    await town.officer_says(Verdict.APPROVE)
-    await town.until_stage(Stage.READY)
+    await town.approved(troubles)
     await town.visit()
 
     await town.judged(Stage.COMPLETED, certificates=1)
@@ -174,9 +176,7 @@ async def test_an_answer_that_is_not_heard_is_asked_for_again(town, troubles):
 
 @pytest.mark.parametrize("troubles", named(AT_REVOCATION, soon={"revoke": ["lost"]}))
 async def test_what_nobody_wants_any_more_is_revoked_in_the_end(town, troubles):
-    await town.open(OFFICER, troubles)
-    await town.officer_says(Verdict.APPROVE)
-    await town.until_stage(Stage.READY)
+    await town.approved(troubles)
     await town.act(build.an_action(town.update, Act.CANCEL, build.HOLDER, Role.HOLDER))
     assert await town.handle.result() is Stage.CANCELLED
 

@@ -16,11 +16,11 @@ import pytest
 from sqlalchemy import make_url
 
 from cardflow.settings import setting_name
+from cli.ports import free_ports
 from tests.chaos.instruments.tcp_proxy import DOWN, UP, Fault, Proxy, before
 from tests.chaos.matrix import MODES
 from tests.chaos.processes import kill
 from tests.chaos.world import World, fork
-from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]

@@ -43,6 +43,7 @@ from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import is_ready, server_command
 from cli.demo_card import DemoCard
+from cli.ports import free_ports
 from cli.processes import accepts
 from cli.up import prepare
 from tests.chaos.desk import Desk
@@ -50,7 +51,6 @@ from tests.chaos.forking import forked, is_alive
 from tests.chaos.people import Person
 from tests.chaos.processes import Line, Process, armed_with, kill
 from tests.chaos.records import Mailbox, Records
-from tests.ports import free_ports
 
 PROFILES = """\
 [web]

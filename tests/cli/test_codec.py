@@ -20,8 +20,8 @@ from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cli import codec
 from cli.local_secrets import make_local_secrets
+from cli.ports import free_ports
 from cli.processes import ROOT
-from tests.ports import free_ports
 from tests.temporal.test_devserver import serving, until_ready
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cardflow.errors import Refused, Unavailable
+from cli.ports import free_ports
 from cli.processes import ROOT, Program, Supervisor, accepts, locked, refuse_taken_ports
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
 UNTIL_TOLD = "import signal, sys; print('ready', flush=True); signal.pause()"

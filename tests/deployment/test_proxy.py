@@ -22,11 +22,11 @@ from cardflow.decisions import utc_now
 from cardflow.model import CardState, Role, new_id
 from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of, transaction
+from cli.ports import free_ports
 from cli.up import prepare
 from tests.api.workstation import Workstation
 from tests.deployment.files import ROOT
 from tests.deployment.proxy import configuration, nginx
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.openssl, pytest.mark.temporal, pytest.mark.slow]

@@ -12,7 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cardflow.documents.s3 import CONFIG, Bucket
-from tests.ports import free_ports
+from cli.ports import free_ports
 from tests.waiting import until
 
 ROLES = ("master", "volume", "filer", "s3")

@@ -14,8 +14,8 @@ from cardflow.outbound import Outbound
 from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.stores import store_of
+from cli.ports import free_ports
 from tests.documents.s3_server import ready, s3_server
-from tests.ports import free_ports
 
 pytestmark = pytest.mark.s3
 LIMIT = 1024 * 1024

@@ -13,9 +13,9 @@ from cardflow.documents.intake import inspect_upload
 from cardflow.documents.scanner import Scanner, is_answering, refuse_infected
 from cardflow.errors import Refused, Unavailable
 from cardflow.outbound import Outbound
+from cli.ports import free_ports
 from tests.documents.build import AWAITED, KEY, changed, form
 from tests.documents.test_intake import LIMITS
-from tests.ports import free_ports
 from tests.waiting import until
 
 # Known to the scanner of these tests and to no other.

@@ -13,10 +13,10 @@ import httpx2
 import pytest
 
 from cardflow.settings import Settings, load_settings, setting_name
+from cli.ports import free_ports
 from cli.processes import ROOT, accepts
 from cli.up import prepare
 from tests.databases import Databases
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e

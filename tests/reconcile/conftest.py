@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cardflow.settings import Settings
+from cli.ports import free_ports
 from tests.databases import Databases
-from tests.ports import free_ports
 from tests.reconcile.stage import House
 
 

@@ -15,9 +15,9 @@ import httpx2
 
 from cardflow.model import new_id
 from cardflow.settings import Settings, setting_name
+from cli.ports import free_ports
 from cli.processes import ROOT, accepts
 from tests.api.workstation import Workstation
-from tests.ports import free_ports
 from tests.waiting import PATIENCE, until
 
 REPLICAS = 2

@@ -21,12 +21,12 @@ from cardflow.key_ring import KeyRing
 from cardflow.model import CardState, Role, new_id
 from cardflow.settings import SETTINGS_FILE, Settings
 from cardflow.sql import Sessions, create_engine, sessions_of, transaction
+from cli.ports import free_ports
 from cli.up import prepare
 from tests.activities.conftest import Catcher, running
 from tests.api.updates.conftest import Desk, Office, enrol, policy_toml
 from tests.api.workstation import SoftCard
 from tests.databases import Databases
-from tests.ports import free_ports
 from tests.rolling.house import House, Patient, a_while
 from tests.waiting import until
 

@@ -14,7 +14,7 @@ from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import find_program, is_ready, server_command
-from tests.ports import free_ports
+from cli.ports import free_ports
 from tests.waiting import until
 
 

@@ -8,7 +8,6 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 
-from activities.orders import AfterworkOrder, MailOrder, RevokeOrder
 from cardflow.model import (
     Act,
     DocumentKind,
@@ -22,6 +21,7 @@ from cardflow.model import (
     Verdict,
     new_id,
 )
+from cardflow.orders import AfterworkOrder, MailOrder, RevokeOrder
 from tests.build import HOLDER, a_policy, an_action, an_entry, continuing
 from tests.waiting import PATIENCE, until
 from tests.workflows.conftest import World

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from cardflow.secret_files import write_secret
+from cli.ports import free_ports
 from tests.api.ways.test_tls import serving
-from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -17,11 +17,11 @@ from fastapi import FastAPI
 
 from api.card_door import card_options
 from api.client_certificates import Proxied
+from cli.ports import free_ports
 from tests.api.ways.conftest import CLIENT_AUTH, Authority, CardInHand
 from tests.api.ways.test_card import escaped, let_in, rfc9440
 from tests.ca.making import a_key
 from tests.deployment.proxy import configuration, nginx
-from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = pytest.mark.openssl
