@@ -7,8 +7,10 @@
 Reported again, each step is taken again where it was not carried out, and nothing happens twice.
 """
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -34,7 +36,7 @@ from cardflow.db.notices import queue_notices
 from cardflow.db.register_cards import unrevoked_on
 from cardflow.db.register_identity import find_person, people_in
 from cardflow.db.register_updates import find_update, open_update_on
-from cardflow.db.tables import Card
+from cardflow.db.tables import Card, Update
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
 from cardflow.mail.letters import CARD_LOST
@@ -42,6 +44,9 @@ from cardflow.model import Act, Action, CardState, Role
 from cardflow.sql import transaction
 from workflows.afterwork import Afterwork, revocations
 from workflows.card_update import workflow_id
+
+PATIENCE_SECONDS = 5  # with an update that runs and is not on record: it just begins, or ends
+LOOK_EVERY_SECONDS = 0.1
 
 router = APIRouter(prefix="/cards", tags=["cards"], route_class=GuardedRoute)
 
@@ -115,10 +120,8 @@ async def _blocked(
 
 async def _ended(state: State, card_id: str, action: Action) -> str:
     """Return the update that the report ended; empty when none was open."""
-    async with transaction(state.reads) as session:
-        update = await open_update_on(session, card_id)
+    update = await _open_update(state, card_id)
     if update is None:
-        await _check_none_begins(state, card_id)
         return ""
     try:
         await take(state, card_id, replace(action, update_id=update.id))
@@ -130,22 +133,32 @@ async def _ended(state: State, card_id: str, action: Action) -> str:
     return update.id
 
 
-async def _check_none_begins(state: State, card_id: str) -> None:
-    """Return if no update runs that is not on record yet: it would go on after the report."""
+async def _open_update(state: State, card_id: str) -> Update | None:
+    """Return the card's open update, waiting for one that runs and is not on record yet."""
+    until = monotonic() + PATIENCE_SECONDS
+    while True:
+        async with transaction(state.reads) as session:
+            if update := await open_update_on(session, card_id):
+                return update
+        if not await _runs(state, card_id):
+            return None
+        if monotonic() > until:
+            raise Unavailable(
+                "the card is blocked, and an update of it is just beginning or ending; report again"
+            )
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def _runs(state: State, card_id: str) -> bool:
+    """Tell whether an update of the card runs, on record or not."""
     client = await state.temporal.client()
     try:
         found = await client.get_workflow_handle(workflow_id(card_id)).describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return
+            return False
         raise
-    if found.status is WorkflowExecutionStatus.RUNNING:
-        async with transaction(state.reads) as session:
-            if await open_update_on(session, card_id):
-                return
-        raise Unavailable(
-            "the card is blocked, and an update of it is just beginning or ending; report again"
-        )
+    return found.status is WorkflowExecutionStatus.RUNNING
 
 
 async def _revoked(state: State, card_id: str, report_id: str) -> list[str]:

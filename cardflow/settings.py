@@ -52,7 +52,7 @@ def _or_local_ui(url: object, info: ValidationInfo) -> object:
 
 def known_zone(name: str) -> str:
     """Return the name of a time zone, if there is such a zone."""
-    if name not in available_timezones():
+    if name != "UTC" and name not in available_timezones():  # the list walks over the disk
         msg = "no such time zone; use an IANA name such as Europe/Berlin"
         raise ValueError(msg)
     return name

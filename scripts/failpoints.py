@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from scripts.findings import report
@@ -61,10 +62,11 @@ EXCUSED = re.compile(r"# no failpoint: \S")
 DECLARED = ("activities/card.py",)  # carried out by the agent
 
 
-def points() -> set[str]:
+@cache
+def points() -> frozenset[str]:
     """Return the names of all failpoints."""
     effects = {name for path in _files() for name in _named_in(path)} | _activities() | _requests()
-    return {f"{effect}.{moment}" for effect in effects for moment in ("before", "done")}
+    return frozenset(f"{effect}.{moment}" for effect in effects for moment in ("before", "done"))
 
 
 def _files() -> Iterator[Path]:

@@ -20,7 +20,6 @@ from cyclonedx.model.dependency import Dependency
 from cyclonedx.model.license import LicenseExpression
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +98,8 @@ def bom() -> Bom:
 
 def objections(text: str) -> list[str]:
     """Return what the schema of CycloneDX 1.6 has against the list."""
+    from cyclonedx.validation.json import JsonStrictValidator  # compiles grammars for two seconds
+
     found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     return [str(found)] if found else []
 

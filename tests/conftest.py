@@ -21,8 +21,10 @@ from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_progr
 from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 from tests.databases import Databases, Files, Server, postgresql_server
 
+TESTS = Path(__file__).parent
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 2 * 1024**3
+LONG_FILES_FIRST = ("e2e", "chaos", "agent", "browser", "api")  # so that processes end together
 
 
 def pytest_configure() -> None:
@@ -52,12 +54,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about SQLite itself while every database is on PostgreSQL."""
+    """Begin with long files; leave out what is about SQLite while all is on PostgreSQL."""
+    items.sort(key=lambda item: _rank(item.path.relative_to(TESTS).parts[0]))
     if config.getoption("--database") == "sqlite":
         return
     left_out = [item for item in items if item.get_closest_marker("sqlite")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def _rank(folder: str) -> int:
+    return (*LONG_FILES_FIRST, folder).index(folder)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

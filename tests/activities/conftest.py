@@ -26,6 +26,7 @@ class Catcher:
     to_data: str = "250 OK"
     hangs: bool = False
     taken: list[EmailMessage] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)  # of those
 
     async def handle_MAIL(self, server, session, envelope, address, options):  # noqa: N802 aiosmtpd's name
         if self.hangs:
@@ -43,12 +44,8 @@ class Catcher:
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         if self.to_data.startswith("250"):
             self.taken.append(message_from_bytes(envelope.content, policy=policy.default))
+            self.subjects.append(self.taken[-1]["Subject"])
         return self.to_data
-
-    @property
-    def subjects(self) -> list[str]:
-        """The subjects of the mails that were taken."""
-        return [message["Subject"] for message in self.taken]
 
 
 @asynccontextmanager

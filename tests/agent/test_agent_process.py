@@ -25,6 +25,10 @@ pytestmark = pytest.mark.softhsm
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def others(*statuses):
+    return [pytest.param(status, marks=pytest.mark.slow) for status in statuses]
+
+
 async def agent(*arguments, stdin=""):
     """Run one agent command to its end; return its exit code and what it printed."""
     process = await asyncio.create_subprocess_exec(
@@ -230,7 +234,7 @@ async def test_a_result_is_sent_until_it_is_taken(desk, door, state):
     assert outcomes == [Outcome.DONE] * 3
 
 
-@pytest.mark.parametrize("status", [409, 410, 403])
+@pytest.mark.parametrize("status", [410, *others(409, 403)])
 async def test_a_stale_result_is_dropped_and_the_next_job_taken(desk, door, state, status):
     door.result_status = [status]
     async with running(state):
@@ -328,7 +332,7 @@ async def test_a_signed_form_is_sent_until_it_is_taken(desk, door, state, signer
     assert len(door.signed) == 3
 
 
-@pytest.mark.parametrize("status", [409, 410, 422])
+@pytest.mark.parametrize("status", [409, *others(410, 422)])
 async def test_a_signed_form_that_is_not_taken_is_a_named_outcome(
     desk, door, state, signer, status
 ):

@@ -14,6 +14,7 @@ from tests.documents.build import form
 
 pytestmark = pytest.mark.softhsm
 
+SLOWER = pytest.param(KeyType.P_384, marks=pytest.mark.slow)
 BOX = SignatureBox(0, 300, 200, 500, 260)
 
 
@@ -36,7 +37,7 @@ def carried(content=None, **changes):
     return IssuedForm(**({"content": in_pieces(content or form()), "box": BOX} | changes))
 
 
-@pytest.mark.parametrize("key_type", [KeyType.RSA_2048, KeyType.P_256, KeyType.P_384])
+@pytest.mark.parametrize("key_type", [KeyType.RSA_2048, KeyType.P_256, SLOWER])
 async def test_the_signed_form_begins_with_the_issued_one_and_verifies(desk, written, key_type):
     signer = await written(key_type)
     desk.person.types(desk.pin)

@@ -9,7 +9,11 @@ from tests.agent.desk import ref_of
 
 pytestmark = pytest.mark.softhsm
 
-KEY_TYPES = [KeyType.RSA_2048, KeyType.P_256, KeyType.P_384]
+KEY_TYPES = [
+    KeyType.RSA_2048,
+    KeyType.P_256,
+    pytest.param(KeyType.P_384, marks=pytest.mark.slow),
+]
 
 
 async def prepared(desk, *orders):

@@ -1,5 +1,6 @@
 """A card is lost: blocked at once, its update ended, what was issued for it revoked."""
 
+import asyncio
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from cardflow.sql import transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API, Office
 from tests.waiting import until
+from workflows.card_update import workflow_id
 
 pytestmark = pytest.mark.temporal
 
@@ -103,6 +105,36 @@ async def test_a_card_that_is_reported_again_sends_no_second_mail(office, let_in
         )
         assert len((await session.scalars(query)).all()) == 1
     assert (await the_card(office)).lost_by == office.holder.headers["X-Person"]
+
+
+async def runs_off_the_record(office: Office):
+    """Return a workflow of the card that nobody carries out, and that no record tells of."""
+    client = await office.state.temporal.client()
+    name, queue = "an opening that has just begun", "nobody's"
+    return await client.start_workflow(name, id=workflow_id(office.card_id), task_queue=queue)
+
+
+async def test_an_update_that_is_just_ending_is_waited_for(office):
+    ending = await runs_off_the_record(office)
+    reporting = asyncio.create_task(report(office))
+    await until(lambda: the_card(office), lambda card: card.lost_at, what="the block")
+    await ending.terminate()
+    answer = await reporting
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["ended_update"] == ""
+
+
+@pytest.mark.slow  # as long as it is waited for
+async def test_an_update_that_neither_begins_nor_ends_is_named_and_the_card_is_blocked(office):
+    stuck = await runs_off_the_record(office)
+    answer = await report(office)
+    await stuck.terminate()
+
+    assert answer.status_code == 503
+    assert "the card is blocked, and an update of it is just beginning" in answer.text
+    assert (await the_card(office)).lost_at
+    assert (await report(office)).status_code == 200
 
 
 async def test_only_an_operator_or_administrator_releases_the_card(office):
