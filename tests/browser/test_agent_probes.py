@@ -20,7 +20,7 @@ from tests.agent.test_agent_process import door, running, state  # noqa: F401 fi
 from tests.browser.conftest import FLAGS
 from tests.waiting import until
 
-pytestmark = pytest.mark.softhsm
+pytestmark = [pytest.mark.softhsm, pytest.mark.slow]  # the whole browser starts
 CHROMIUM = "/usr/bin/chromium"
 SOMEBODYS = "http://localhost:1/"  # answered by the test itself; a context that may do most
 SCRIPT = Path(__file__).with_name("probes.js")

@@ -103,7 +103,7 @@ async def remembered(one: World) -> tuple[bool, bool]:
 
 
 @pytest.mark.temporal
-@pytest.mark.parametrize("updates", [10, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("updates", [4, pytest.param(200, marks=pytest.mark.slow)])
 async def test_every_update_ends_once_whichever_version_runs_it(
     temporal_env: WorkflowEnvironment, updates: int
 ) -> None:
