@@ -15,6 +15,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.converter import DataConverter
 from temporalio.testing import WorkflowEnvironment
 
+from cardflow.collector import keep_what_is_loaded
 from cardflow.key_ring import KeyRing
 from cardflow.temporal.client import data_converter, runtime
 from cardflow.temporal.devserver import ENGINE_FLAGS, find_program, server_program
@@ -65,6 +66,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _rank(folder: str) -> int:
     return (*LONG_FILES_FIRST, folder).index(folder)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded is never garbage: nobody looks at it again and again."""
+    keep_what_is_loaded()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
