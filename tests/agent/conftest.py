@@ -1,10 +1,16 @@
+import asyncio
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from agent.children import Child
+from agent.messages import LONGEST_LINE, line
 from tests.agent.desk import SOFTHSM, Desk, Person, SoftHsmReader
+from tests.chaos.forking import Forked
+from tests.chaos.instruments.zygote import Zygote
 
 PIN = "246810"
 
@@ -25,6 +31,28 @@ async def desk(tmp_path, monkeypatch):
     desk = Desk(tmp_path, reader, Person(tmp_path / "person"), PIN, serial)
     yield desk
     await desk.visits.close()
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    """What has loaded the agent's code, and forks."""
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def forked_visits(zygote, monkeypatch):
+    """Visits start as forks, in a tenth of the time; those of the agent's own process do not."""
+
+    async def start(module, first_message):
+        environment = dict(os.environ)  # noqa: TID251 (programs inherit it)
+        ours, pid = zygote.process(module.rpartition(".")[2], environment)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
+        writer.write(line(first_message))
+        return Child(Forked(pid), reader, writer)
+
+    monkeypatch.setattr(Child, "start", start)
 
 
 class Faults:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.enrol import enrol as enrolling
+from agent.settings import StateDir
 from cardflow.enrolment import fingerprint_words
 from cardflow.jobs import InspectJob, IssuedForm, JobKind, Outcome, in_pieces, whole
 from tests.agent.desk import ref_of
@@ -94,8 +96,7 @@ async def state(desk, door, tmp_path):
     """The state directory of an enrolled agent."""
     state = tmp_path / "state"
     write_settings(desk, state)
-    code, output = await enrol(door, state)
-    assert code == 0, output
+    await enrolling(StateDir(state), server=door.origin, root_file=door.root_file, code=door.code)
     return state
 
 

@@ -9,7 +9,7 @@ from cardflow.x509 import load_csr, spki_sha256
 from tests.agent.desk import ref_of
 from tests.agent.test_visit_softhsm import prepared, written
 
-pytestmark = pytest.mark.softhsm
+pytestmark = [pytest.mark.softhsm, pytest.mark.usefixtures("forked_visits")]
 
 FINAL_TRY, LOCKED, COUNT_LOW, PINPAD, WRITE_PROTECTED = 0x20000, 0x40000, 0x10000, 0x100, 0x2
 # One step of each kind here; tests/chaos/test_card_faults.py has a sample of every call.

@@ -12,7 +12,7 @@ from cardflow.model import KeyType, ObjectRef
 from tests.agent.desk import ref_of
 from tests.documents.build import form
 
-pytestmark = pytest.mark.softhsm
+pytestmark = [pytest.mark.softhsm, pytest.mark.usefixtures("forked_visits")]
 
 SLOWER = pytest.param(KeyType.P_384, marks=pytest.mark.slow)
 BOX = SignatureBox(0, 300, 200, 500, 260)

@@ -7,7 +7,7 @@ from cardflow.model import KeyType, ObjectRef
 from cardflow.x509 import load_certificate, load_csr, sha256_of, spki_sha256, verify_signature
 from tests.agent.desk import ref_of
 
-pytestmark = pytest.mark.softhsm
+pytestmark = [pytest.mark.softhsm, pytest.mark.usefixtures("forked_visits")]
 
 KEY_TYPES = [
     KeyType.RSA_2048,

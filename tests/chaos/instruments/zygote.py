@@ -33,14 +33,18 @@ class Zygote:
 
     def fork(self, part: str, environment: dict[str, str], first_message: Any = None) -> "Line":
         """Return the line to a new process that serves as ``part``."""
+        line = Line(self.process(part, environment)[0])
+        if first_message is not None:
+            line.send(first_message)
+        return line
+
+    def process(self, part: str, environment: dict[str, str]) -> tuple[socket.socket, int]:
+        """Return our end of the line to such a process, and its id."""
         ours, theirs = socket.socketpair()
         with theirs:
             order = json.dumps({"part": part, "environment": environment}).encode()
             socket.send_fds(self._line, [order], [theirs.fileno()])
-        line = Line(ours)
-        if first_message is not None:
-            line.send(first_message)
-        return line
+        return ours, int(self._line.recv(32))
 
     def close(self) -> None:
         """End the zygote; its forks end when their lines do."""
@@ -100,7 +104,7 @@ def main() -> None:
         if not text:
             return
         _bury()
-        if os.fork() == 0:
+        if (pid := os.fork()) == 0:
             line.close()
             order = json.loads(text)
             os.environ.update(order["environment"])  # noqa: TID251 (where modules look)
@@ -108,6 +112,7 @@ def main() -> None:
                 serve(order["part"], connection)
             os._exit(0)
         os.close(descriptors[0])
+        line.send(str(pid).encode())
 
 
 def _bury() -> None:
