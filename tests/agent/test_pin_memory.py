@@ -26,8 +26,7 @@ RIGHT, WRONG = "Kq7vRz3MwX9tLb2H", "Zt4nBy8QdC5fJw6P"
 
 @pytest.fixture(scope="module")
 def search():
-    with Search({"right PIN": RIGHT, "wrong PIN": WRONG}) as search:
-        yield search
+    return Search({"right PIN": RIGHT, "wrong PIN": WRONG})
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ async def test_a_visit_that_holds_its_login_holds_no_pin(canary, search):
     canary.person.types(RIGHT)
     await canary.run(canary.prepare_job(hold_seconds=30))
 
-    assert search.found_in(b"\n".join(memory_of(visit_process()))) == []
+    assert search.found_in(*memory_of(visit_process())) == []
 
 
 async def test_the_visit_leaves_no_core_and_lets_nobody_look_inside(canary):
@@ -112,4 +111,4 @@ async def test_no_pin_is_in_a_file_an_argument_an_environment_or_an_answer(
     assert (wrong.outcome, right.outcome) == (Outcome.PIN_INCORRECT, Outcome.DONE)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     answers = repr((wrong, right)).encode()
-    assert search.found_in(all_within(told, answers, *files)) == []
+    assert search.found_in(*all_within(told, answers, *files)) == []

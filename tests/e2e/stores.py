@@ -1,7 +1,7 @@
 """Every kind of place where an update leaves something, and what is sure to be found in each."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.secrecy.processes import memory_of, told_of, tree_of
 from tests.secrecy.search import Search, all_within
 
 Parts = Callable[[], list[bytes]]
+CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Store:
     read: Parts
     is_memory: bool = False  # searched as it is: nothing lies there in a wrapping
 
-    def searched(self, secrets: Search) -> tuple[list[str], bool]:
-        """Return which secrets are found here, and whether the control is."""
+    def searched(self, secrets: Mapping[str, str]) -> tuple[list[str], bool]:
+        """Return which secrets are found here, and whether the control is, in the same pass."""
         parts = self.read()
-        data = b"\n".join(parts) if self.is_memory else all_within(*parts)
-        with Search({"control": self.control}) as control:
-            return secrets.found_in(data), control.is_in(data)
+        search = Search({**secrets, CONTROL: self.control})
+        found = search.found_in(*(parts if self.is_memory else all_within(*parts)))
+        secret = [name for name in found if not name.startswith(CONTROL)]
+        return secret, secret != found
 
 
 def files(*paths: Path) -> Parts:

@@ -315,8 +315,7 @@ async def test_no_pin_is_in_any_store_and_what_was_planted_is_found_in_each(
     traces: Traces, histories: Histories
 ) -> None:
     pins = {"right PIN": traces.right, "wrong PIN": traces.wrong}
-    with Search(pins) as search:
-        found = {one.name: one.searched(search) for one in stores(traces, histories)}
+    found = {one.name: one.searched(pins) for one in stores(traces, histories)}
 
     assert {name: pins for name, (pins, _) in found.items() if pins} == {}
     assert ", ".join(name for name, (_, has_control) in found.items() if not has_control) == ""
@@ -329,9 +328,9 @@ async def test_personal_data_is_nowhere_in_temporal_without_the_key(
     fields = personal_data(traces)
     on_disk = [file.read_bytes() for file in traces.scene.state.directory.glob("temporal.db*")]
     without = all_within(*on_disk, *histories.raw, *histories.as_json, *histories.pages)
-    with Search(fields) as search:
-        in_clear = search.found_in(without)
-        with_key = search.found_in(all_within(*histories.decoded))
+    search = Search(fields)
+    in_clear = search.found_in(*without)
+    with_key = search.found_in(*all_within(*histories.decoded))
 
     assert [name for name in fields if f"{name} as UTF-8" not in with_key] == []
     assert in_clear == []

@@ -8,6 +8,7 @@ import quopri
 import sys
 import zipfile
 import zlib
+from pathlib import Path
 
 import pikepdf
 import pytest
@@ -23,8 +24,7 @@ SECRETS = {"word": WORD, "digits": DIGITS, "letters": "Winterreise"}
 
 @pytest.fixture(scope="module")
 def search():
-    with Search(SECRETS) as search:
-        yield search
+    return Search(SECRETS)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -85,7 +85,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_secret_is_found_in_every_wrapping(search, name):
-    assert "word as UTF-8" in search.found_in(all_within(WRAPPED[name]))
+    assert "word as UTF-8" in search.found_in(*all_within(WRAPPED[name]))
 
 
 def test_every_wrapping_that_the_search_knows_is_tried():
@@ -93,7 +93,7 @@ def test_every_wrapping_that_the_search_knows_is_tried():
 
 
 def test_what_is_not_there_is_not_found(search):
-    assert search.found_in(all_within(os.urandom(100_000) + WORD[:-1].encode())) == []
+    assert search.found_in(*all_within(os.urandom(100_000) + WORD[:-1].encode())) == []
 
 
 def test_the_table_is_long_enough():
@@ -104,7 +104,7 @@ def test_the_table_is_long_enough():
 def test_a_secret_is_found_in_memory_and_so_is_what_the_kernel_shows(search):
     kept = WORD.encode() * 2
 
-    assert "word as UTF-8" in search.found_in(b"\n".join(memory_of(os.getpid())))
-    assert sys.executable.encode() in told_of(os.getpid())
+    assert "word as UTF-8" in search.found_in(*memory_of(os.getpid()))
+    assert Path(sys.executable).name.encode() in told_of(os.getpid())
     assert os.getpid() in tree_of(os.getppid())
     assert kept
