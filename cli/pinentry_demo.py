@@ -4,13 +4,14 @@ It speaks Assuan like any pinentry, so the agent finds it through the ordinary s
 PIN from a file that only its owner can read, and does so in a demo's state directory only.
 """
 
+import os
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cardflow.errors import CardflowError, Refused
 from cardflow.secret_files import is_demo, read_secret
-from cardflow.settings import Environment, load_settings
 
 ERROR_OF_PINENTRY = 83886179  # GPG_ERR_CANCELED from GPG_ERR_SOURCE_PINENTRY, as pinentry sends it
 
@@ -30,9 +31,17 @@ def main(arguments: list[str]) -> int:
 
 
 def _pin(state_dir: Path, pin_file: Path) -> str:  # allowed: pin-as-text: the demo card's own
-    if load_settings(state_dir).environment is not Environment.DEMO or not is_demo(state_dir):
+    if not is_demo(state_dir) or _environment(state_dir) != "demo":
         raise Refused("this program types PINs by itself and belongs to the demo only")
     return read_secret(pin_file).decode()
+
+
+def _environment(state_dir: Path) -> str:
+    """Return the one setting that counts here; to load all of them takes longer than a prompt."""
+    file = state_dir / "cardflow.toml"
+    chosen = tomllib.loads(file.read_text()) if file.exists() else {}
+    given = os.environ.get("CARDFLOW_ENVIRONMENT")  # noqa: TID251 (cardflow.settings is the slow part)
+    return str(given or chosen.get("environment", "demo"))
 
 
 def conversation(  # a person's part, played with the demo card
