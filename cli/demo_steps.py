@@ -14,7 +14,7 @@ from cli.demo_story import Story
 from cli.scribble import scan_of
 
 PATIENCE_SECONDS = 60.0
-LOOK_EVERY_SECONDS = 0.05
+LOOK_EVERY_SECONDS = 0.1  # what is waited for needs the processor more than the question does
 AWAITING = (LaneStage.AWAITING_REQUEST_FORM, LaneStage.AWAITING_CERTIFICATE_FORM)
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
 FORMS = {

@@ -9,7 +9,7 @@ from typing import Any
 import pypdfium2
 from PIL import Image, ImageChops, ImageDraw
 
-_DPI = 200
+_DPI = 150
 _INK = (28, 42, 120)
 _PAPER = (250, 249, 246)
 _LABELS = ("Signature of", "Unterschrift")  # what stands under the box
@@ -57,13 +57,13 @@ def _sign(
         return left + width * (0.1 + t) + back, middle - height * rise * (1.1 - t)
 
     pen = ImageDraw.Draw(sheet)
-    pen.line([point(step) for step in range(401)], fill=_INK, width=4, joint="curve")
+    pen.line([point(step) for step in range(401)], fill=_INK, width=3, joint="curve")
 
 
 def _scanned(sheet: Image.Image, chance: random.Random) -> Image.Image:
     """Return the sheet as a scanner sees it: grey paper, a little askew, a little noisy."""
     sheet = ImageChops.multiply(sheet, Image.new("RGB", sheet.size, _PAPER))
     angle = chance.uniform(-1.2, 1.2)
-    turned = sheet.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_PAPER)
+    turned = sheet.rotate(angle, Image.Resampling.BILINEAR, fillcolor=_PAPER)
     grain = Image.frombytes("L", turned.size, chance.randbytes(turned.width * turned.height))
     return Image.blend(turned, grain.convert("RGB"), 0.06)
