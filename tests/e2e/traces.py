@@ -24,7 +24,7 @@ from cli.demo_people import ADMIN, AUDITOR, HOLDER, OPERATOR
 from cli.demo_setup import Scene
 from cli.demo_steps import Turns, UpdateRun
 from cli.scribble import scan_of
-from tests.e2e.conftest import managed, policy, under
+from tests.e2e.conftest import conclude, managed, policy, under
 from tests.e2e.stores import Histories, Processes, Store, files, rows, rows_of
 
 LOGON, SIGNING = "smart-card-logon", "smime-signing"
@@ -84,9 +84,7 @@ def _written(scene: Scene, wrong: str) -> tuple[UpdateRun, str]:
     run.continue_()
     run.until_stage(Stage.PENDING)
     Turns(run, send_back={LOGON: SENT_BACK}).until_ready()
-    run.continue_()
-    run.until_stage(Stage.COMPLETED)
-    managed(run, LOGON)
+    conclude(run, LOGON)
     return run, code
 
 
