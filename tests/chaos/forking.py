@@ -46,10 +46,11 @@ def is_alive(pid: int) -> bool:
 
 def states(pid: int) -> set[str]:
     """Return the states of the process's threads, none when it is gone."""
-    found = set()
-    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found.add(file.read_text().rpartition(")")[2].split()[0])
+    threads, found = Path(f"/proc/{pid}/task"), set()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(threads):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found.add((threads / thread / "stat").read_text().rpartition(")")[2].split()[0])
     return found
 
 
