@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from cardflow.mail.trial import TrialAnswer, TrialOrder
     from cardflow.temporal import limits
 
-A_WHILE = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=2))
+A_WHILE = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=2))
 # The next round tries again what this one could not send.
 ROUND = workflow.ActivityConfig(
     start_to_close_timeout=limits.ROUND,

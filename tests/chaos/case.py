@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STUCK_AFTER = 60  # seconds in which nothing happened to an update
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
 HIT_WITHIN = 20  # once the update is over
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
 CHANGED = "what would be done has changed"
 FAILED = ROOT / "var" / "chaos"

@@ -168,7 +168,7 @@ def parameters(faults: Iterable[Fault]) -> list[Any]:
     """Return the cases as parameters of a test; those that are not in the sample are slow."""
     return [
         pytest.param(fault, id=fault.name, marks=() if is_in_sample(fault) else pytest.mark.slow)
-        for fault in faults
+        for fault in spread(faults)
     ]
 
 
@@ -181,9 +181,7 @@ class Run:
     """Cases under way beside each other, as many as there are desks."""
 
     def __init__(self, world: "World", faults: Iterable[Fault]) -> None:
-        self._tasks = {
-            fault.name: asyncio.create_task(self._one(world, fault)) for fault in spread(faults)
-        }
+        self._tasks = {fault.name: asyncio.create_task(self._one(world, fault)) for fault in faults}
 
     async def outcome(self, name: str) -> None:
         """Return when the case is over; raise what was found."""

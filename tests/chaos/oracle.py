@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardflow.chain import link_hash
-from tests.chaos.people import Ledger
+from tests.chaos.people import Acknowledged, Ledger
 from tests.chaos.records import History
 
 if TYPE_CHECKING:
@@ -157,10 +157,17 @@ async def _about_words(world: "World", desk: "Desk", update_id: str, ledger: Led
         if effects != 1:
             found.append(f"I2: {said.what} took effect {effects} times")
     visits = sum('"kind":"visit_started"' in text for text in texts)
-    clicks = len({s.action_id for s in ledger.said if s.what in ("continue", "signature")})
+    clicks = len({one.action_id for one in ledger.said if _begins_a_visit(one)})
     if visits < clicks:
         found.append(f"I2: {clicks} clicks were acknowledged and {visits} visits began")
     return found
+
+
+def _begins_a_visit(said: Acknowledged) -> bool:
+    """What people click does, and an opening that names its first visit."""
+    return said.what in ("continue", "signature") or bool(
+        said.what == "updates" and said.answer.get("visit")
+    )
 
 
 async def _about_documents(world: "World", update_id: str) -> list[str]:

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.chaos.matrix import Fault, Run, on_postgresql
+from tests.chaos.matrix import Fault, Run, on_postgresql, parameters
 
 pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
 DATABASE = "postgresql"  # which has a process to kill
 
 
-@pytest.mark.parametrize("fault", [pytest.param(each, id=each.name) for each in on_postgresql()])
+@pytest.mark.parametrize("fault", parameters(on_postgresql()))
 async def test_nothing_is_lost_or_doubled(run: Run, fault: Fault) -> None:
     await run.outcome(fault.name)
