@@ -40,15 +40,15 @@ class _Found:
 
 def contents_of(card: Card, known: Mapping[str, Certificate]) -> Contents:
     """Return what the card holds; before its first inventory, what the register says of it."""
-    recorded = tuple(_recorded(row) for row in known.values() if row.state == "on_card")
+    recorded = [row for row in known.values() if row.state == "on_card"]
     if not card.inventory:
-        return Contents(certificates=recorded)
+        return Contents(certificates=tuple(_recorded(row, set()) for row in recorded))
     inventory = from_json(Inventory, json.loads(card.inventory))
     found, unreadable = _read(inventory, known)
-    seen = {one.facts.sha256 for one in found}
+    seen, not_ours = {one.facts.sha256 for one in found}, _keys_of_others(found)
     return Contents(
-        certificates=_shown(found),
-        missing=tuple(c for c in recorded if c.ref.certificate_sha256 not in seen),
+        certificates=tuple(_on_card(one, not_ours) for one in found),
+        missing=tuple(_recorded(row, not_ours) for row in recorded if row.sha256 not in seen),
         bare_keys=_bare_keys(inventory.keys, found),
         unreadable=unreadable + inventory.damaged,
     )
@@ -102,14 +102,13 @@ def _read(inventory: Inventory, known: Mapping[str, Certificate]) -> tuple[list[
     return found, unreadable
 
 
-def _shown(found: Sequence[_Found]) -> tuple[CertificateOnCard, ...]:
-    not_ours = {one.facts.spki_sha256 for one in found if one.kind is not CertificateKind.MANAGED}
-    return tuple(_on_card(one, not_ours) for one in found)
+def _keys_of_others(found: Sequence[_Found]) -> set[str]:
+    """A key that somebody else's certificate on this card needs too is never named for removal."""
+    return {one.facts.spki_sha256 for one in found if one.kind is not CertificateKind.MANAGED}
 
 
 def _on_card(one: _Found, not_ours: set[str]) -> CertificateOnCard:
     facts, known, has_key = one.facts, one.known, one.object.has_key is not False
-    # A key that somebody else's certificate on this card needs too is never named for removal.
     names_key = has_key and (one.kind is not CertificateKind.MANAGED or
                              facts.spki_sha256 not in not_ours)  # fmt: skip
     spki = facts.spki_sha256 if names_key else ""
@@ -128,9 +127,10 @@ def _on_card(one: _Found, not_ours: set[str]) -> CertificateOnCard:
     )
 
 
-def _recorded(row: Certificate) -> CertificateOnCard:
+def _recorded(row: Certificate, not_ours: set[str]) -> CertificateOnCard:
+    spki = "" if row.spki_sha256 in not_ours else row.spki_sha256
     return CertificateOnCard(
-        ref=ObjectRef(row.cka_id, row.sha256, row.spki_sha256),
+        ref=ObjectRef(row.cka_id, row.sha256, spki),
         kind=CertificateKind(row.kind),
         subject=row.subject,
         issuer=row.issuer,

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.auth import Proof, may
 from api.authorize import Caller, Permission, authorize
 from api.idempotency import GivenKey, id_for
-from api.opening import Opened, Wish, earlier, keep_yes, open_update
+from api.opening import Opened, Wish, begun, earlier, keep_yes, open_update
 from api.planning import (
     Case,
     case_of,
@@ -124,6 +124,7 @@ async def start_update(
 ) -> OpenedOut:
     """Open an update as confirmed; a holder's starts at the workstation and asks for the PIN."""
     update_id = id_for(caller, key)
+    await begun(state, update_id, card_id)
     async with transaction(state.reads) as session:
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.OPEN_UPDATE, card)
@@ -161,6 +162,7 @@ async def clear_card(
 ) -> OpenedOut:
     """Revoke every certificate of ours on the card and remove it; third-party objects stay."""
     update_id = id_for(caller, key)
+    await begun(state, update_id, card_id)
     async with transaction(state.reads) as session:
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.CLEAR_CARD, card)

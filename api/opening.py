@@ -17,7 +17,7 @@ from api.planning import Case, plan_digest
 from api.problems import invalid, refused
 from api.state import State
 from api.visits import Connection, new_visit
-from cardflow.db.register_updates import find_update
+from cardflow.db.register_updates import find_update, journalled
 from cardflow.db.tables import JournalAnswer
 from cardflow.db.views import input_of
 from cardflow.decisions import opening_digest, peek, utc_now
@@ -64,6 +64,20 @@ class Opened:
     message: str
     visit: Visit | None = None
     where: Connection | None = None
+
+
+async def begun(state: State, update_id: str, card_id: str) -> None:
+    """Return once the update is on record, if an earlier try of this request has started it.
+
+    The card may look otherwise by now: a plan made again would be refused as another one.
+    """
+    async with transaction(state.reads) as session:
+        if not await journalled(session, update_id) or await find_update(session, update_id):
+            return
+    client = await state.temporal.client()
+    open_one = await _open_one(client, card_id)
+    if open_one is not None and open_one.update_id == update_id:
+        await _until_on_record(state, client, update_id, card_id)
 
 
 async def earlier(
@@ -122,7 +136,7 @@ async def _start(state: State, wish: Wish) -> None:
         await asyncio.sleep(PAUSE)  # the last update is over and about to close
     else:
         raise Unavailable("the card's last update is just being closed; try again in a moment")
-    await _until_on_record(state, client, update)
+    await _until_on_record(state, client, update.update_id, update.card_id)
     await keep_yes(state, action)
 
 
@@ -215,14 +229,14 @@ def _input(state: State, wish: Wish) -> UpdateInput:
     )
 
 
-async def _until_on_record(state: State, client: Client, update: UpdateInput) -> None:
+async def _until_on_record(state: State, client: Client, update_id: str, card_id: str) -> None:
     """Return when the update can be read back: what was answered must be there to be looked at."""
     for _ in range(LOOKS):
         async with transaction(state.reads) as session:
-            if await find_update(session, update.update_id):
+            if await find_update(session, update_id):
                 return
         await asyncio.sleep(PAUSE)
-    handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(update.card_id))
+    handle = client.get_workflow_handle_for(CardUpdate.run, workflow_id(card_id))
     try:
         await handle.result(rpc_timeout=PATIENCE)
     except WorkflowFailureError as error:

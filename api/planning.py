@@ -88,7 +88,8 @@ def plan_update(
     found = _opening_objections(case, opening)
     subject = subject_of(case.holder) if case.holder else Subject("", "", "")
     names = {name: _dn(subject, profile) for name, profile in profiles.items()}
-    situation = Situation(update_id, case.contents.certificates, names, utc_now())
+    seen, missing = case.contents.certificates, case.contents.missing
+    situation = Situation(update_id, seen, names, utc_now(), missing)
     plan = make_plan(case.policy, profiles, situation, selection)
     if case.holder:
         found += _record_objections(subject, [profiles[lane.lane] for lane in plan.lanes])

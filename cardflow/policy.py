@@ -165,6 +165,9 @@ class Situation:
     on_card: Sequence[CertificateOnCard]
     subjects: Mapping[str, str]  # profile -> RFC 4514 subject
     now: datetime
+    missing: Sequence[
+        CertificateOnCard
+    ] = ()  # ours by the register, and not seen: too new, or gone
 
 
 def make_plan(
@@ -240,7 +243,8 @@ def _is_managed(certificate: CertificateOnCard, profile: str) -> bool:
 def _lane_plan(
     entry: PolicyProfile, why: str, policy: Policy, profile: Profile, situation: Situation
 ) -> LanePlan:
-    replaced = [c for c in situation.on_card if _is_managed(c, entry.profile)]
+    ours = (*situation.on_card, *situation.missing)
+    replaced = [c for c in ours if _is_managed(c, entry.profile)]
     keeps_old = profile.purpose is Purpose.ENCRYPTION and policy.keep_old_encryption
     name = f"{situation.update_id}\0{entry.profile}"
     return LanePlan(

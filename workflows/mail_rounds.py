@@ -9,11 +9,12 @@ with workflow.unsafe.imports_passed_through():
     from activities.mail_out import MailRoundActivities
     from activities.orders import RoundOrder
     from cardflow.mail.trial import TrialAnswer, TrialOrder
+    from cardflow.temporal import limits
 
-A_WHILE = RetryPolicy(initial_interval=timedelta(seconds=10), maximum_interval=timedelta(minutes=2))
+A_WHILE = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(minutes=2))
 # The next round tries again what this one could not send.
 ROUND = workflow.ActivityConfig(
-    start_to_close_timeout=timedelta(minutes=5),
+    start_to_close_timeout=limits.ROUND,
     schedule_to_close_timeout=timedelta(minutes=10),
     retry_policy=A_WHILE,
 )
@@ -51,6 +52,6 @@ class MailTrial:
         return await workflow.execute_activity_method(
             MailRoundActivities.send_trial,
             order,
-            start_to_close_timeout=timedelta(seconds=30),
+            start_to_close_timeout=limits.WORK,
             retry_policy=RetryPolicy(maximum_attempts=1),
         )

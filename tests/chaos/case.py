@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 STUCK_AFTER = 60  # seconds in which nothing happened to an update
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
 HIT_WITHIN = 20  # once the update is over
-LOOK_EVERY = 0.05
+LOOK_EVERY = 0.15
+THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
 CHANGED = "what would be done has changed"
 FAILED = ROOT / "var" / "chaos"
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
@@ -53,6 +54,12 @@ class Case:
     def all_hit(self) -> bool:
         """Whether a process has come by every point."""
         return all(armed.hit.done() for armed in self._armed)
+
+    async def was_hit(self, seconds: float) -> bool:
+        """Return whether a process comes by every point within the time."""
+        if waiting := [armed.hit for armed in self._armed if not armed.hit.done()]:
+            await asyncio.wait(waiting, timeout=seconds)
+        return self.all_hit
 
     async def desk(self) -> Desk:
         """Return the desk of this case, waiting until one is free."""
@@ -132,7 +139,8 @@ class Case:
         desk = await self.desk()
         desk.update_id = ""  # between two updates there is no old pair
         seen = await self.world.seen_on(desk)
-        desk.old = frozenset(x["cka_id"] for x in seen["certificates"] if x["complete"])
+        complete = frozenset(x["cka_id"] for x in seen["certificates"] if x["complete"])
+        desk.old = complete - set(await self.world.owed(desk))
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
         plan = await self._plan(desk)
@@ -178,7 +186,8 @@ class Case:
                 return view
             if deadline and time.monotonic() > deadline:
                 raise Broken(f"I10: stuck: {_standing(view)}")
-            if not (view and await turns.take(view)):
+            is_wanted = self.expected[update_id] == "completed"
+            if not (view and is_wanted and await turns.take(view)):
                 await asyncio.sleep(LOOK_EVERY)
 
     async def view(self, update_id: str) -> dict[str, Any]:
@@ -217,7 +226,7 @@ class Case:
                 )
             if not found or time.monotonic() > deadline:
                 return found
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
 
 
 @dataclass
@@ -227,6 +236,7 @@ class Turns:
     case: Case
     update_id: str
     done: set[tuple[Any, ...]] = field(default_factory=set)
+    seen: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     async def take(self, view: dict[str, Any]) -> bool:
         """Do the next thing; False when nobody of ours is waited for."""
@@ -234,13 +244,16 @@ class Turns:
         if view["state"]["visit"] is not None:
             return False
         for lane in view["state"]["lanes"]:
-            place = (lane["plan"]["lane"], lane["stage"], lane["since"])
+            place = _place(view, lane)
             if place not in self.done and await self._at(desk, view, lane):
                 self.done.add(place)
                 return True
         stages = {lane["stage"] for lane in view["state"]["lanes"]}
         place = ("continue", view["state"]["events"])
         if place in self.done or not stages <= {"preparing", "ready", "written", "cancelled"}:
+            return False
+        since = self.seen.setdefault(place, time.monotonic())
+        if time.monotonic() < since + (THOUGHT if view["state"]["visited"] else PATIENCE):
             return False
         if clicked := await self._post(desk.holder, f"/updates/{self.update_id}/continue", json={}):
             self.done.add(place)
@@ -291,9 +304,15 @@ class Turns:
         except Answered as no:
             if no.status != 409:
                 raise
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(THOUGHT)
             return False
         return True
+
+
+def _place(view: dict[str, Any], lane: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what is done once; a visit that should sign may end before it has."""
+    tries = view["state"]["events"] if view["policy_name"] == "signed" else 0
+    return lane["plan"]["lane"], lane["stage"], lane["since"], tries
 
 
 def _stands_at(view: dict[str, Any], stage: str) -> bool:

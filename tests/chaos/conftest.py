@@ -26,7 +26,8 @@ async def here(
         url, process = databases.empty(directory), None
         if getattr(request.module, "DATABASE", "") == "postgresql":
             url, process = await stack.enter_async_context(postgresql())
-        here = await stack.enter_async_context(world(directory, desks=DESKS, database_url=url))
+        desks = min(DESKS, len(_items(request)))
+        here = await stack.enter_async_context(world(directory, desks=desks, database_url=url))
         if process:
             here.processes[process.name] = process
         yield here
@@ -35,14 +36,13 @@ async def here(
 @pytest.fixture(scope="module")
 async def run(here: World, request: pytest.FixtureRequest) -> AsyncIterator[Run]:
     """Yield the file's chosen cases, under way."""
-    chosen: list[Fault] = [
-        item.callspec.params["fault"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and item.module is request.module
-        and hasattr(item, "callspec")
-        and "fault" in item.callspec.params
-    ]
+    chosen: list[Fault] = [item.callspec.params["fault"] for item in _items(request)]
     under_way = Run(here, chosen)
     yield under_way
     await under_way.end()
+
+
+def _items(request: pytest.FixtureRequest) -> list[pytest.Function]:
+    """Return the file's cases of this run."""
+    of_file = (item for item in request.session.items if isinstance(item, pytest.Function))
+    return [item for item in of_file if item.module is request.module]

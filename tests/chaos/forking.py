@@ -40,11 +40,18 @@ def ordered(asking: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether the process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    """Tell whether a thread of the process is left, which holds its sockets open."""
+    return not states(pid) <= {"Z", "X"}
+
+
+def states(pid: int) -> set[str]:
+    """Return the states of the process's threads, none when it is gone."""
+    threads, found = Path(f"/proc/{pid}/task"), set()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(threads):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found.add((threads / thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return found
 
 
 class Forked:

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from scripts.failpoints import points
 from tests.chaos.roads import travelled
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
 
 MODES = ("none", "R", "F", "RF")
 PAIRS, STOPS, SERVER_KILLS = 110, 20, 20
+PAIRS_HERE, STOPS_HERE = 8, 2  # in the file of the single kills, and in its sample
 LONGEST_UPDATE = 3.0
+MORE_TRIES, LATE_HIT = 2, 5  # seconds after an update in which its afterwork is done
 SEED = 20_261_127
 POLICY_ROADS = ("officer", "portal", "signed")
 # Points that only some updates come by; all others take the modes in turn.
@@ -73,6 +78,12 @@ class Fault:
         return tuple(point.rpartition(".")[0] for point in self.points)
 
 
+@cache
+def every_point() -> tuple[str, ...]:
+    """Return every failpoint of the product; finding them means to parse all of it."""
+    return tuple(sorted(points()))
+
+
 def road_of(effect: str, modes: "cycle[str]") -> str:
     """Return the way of an update on which a process comes by the effect."""
     return ROADS.get(effect) or next(modes)
@@ -83,13 +94,13 @@ def single_kills() -> list[Fault]:
     modes = cycle(MODES)
     return [
         Fault(point, (point,), road_of(point.rpartition(".")[0], modes), seed)
-        for seed, point in enumerate(sorted(points()))
+        for seed, point in enumerate(every_point())
     ]
 
 
 def _on_every_road() -> list[str]:
     special = {*ROADS, *ERRANDS}
-    return [point for point in sorted(points()) if point.rpartition(".")[0] not in special]
+    return [point for point in every_point() if point.rpartition(".")[0] not in special]
 
 
 def process_of(point: str) -> str:
@@ -130,11 +141,46 @@ def random_kills(whom: str) -> list[Fault]:
     ]
 
 
+def on_sqlite() -> list[Fault]:
+    """Return the cases that need no database of their own: each single kill, some of the others."""
+    return [*single_kills(), *pairs()[:PAIRS_HERE], *stops()[:STOPS_HERE]]
+
+
+def on_postgresql() -> list[Fault]:
+    """Return all other cases."""
+    servers = [*random_kills("temporal"), *random_kills("database")]
+    return [*pairs()[PAIRS_HERE:], *stops()[STOPS_HERE:], *servers]
+
+
+def is_in_sample(fault: Fault) -> bool:
+    """Tell whether ``make test`` runs the case: each effect has one single kill there.
+
+    It is ``before`` and ``done`` of the effects in turn; what has several points is in it always.
+    """
+    if len(fault.points) != 1 or fault.then:
+        return True
+    effects = sorted({point.rpartition(".")[0] for point in every_point()})
+    when = ("before", "done")[effects.index(fault.effects[0]) % 2]
+    return fault.points[0].endswith(when)
+
+
+def parameters(faults: Iterable[Fault]) -> list[Any]:
+    """Return the cases as parameters of a test; those that are not in the sample are slow."""
+    return [
+        pytest.param(fault, id=fault.name, marks=() if is_in_sample(fault) else pytest.mark.slow)
+        for fault in spread(faults)
+    ]
+
+
+def spread(faults: Iterable[Fault]) -> list[Fault]:
+    """Return them in an order in which one process does not die many times in a row."""
+    return sorted(faults, key=lambda fault: Random(f"{SEED} {fault.name}").random())  # noqa: S311
+
+
 class Run:
     """Cases under way beside each other, as many as there are desks."""
 
     def __init__(self, world: "World", faults: Iterable[Fault]) -> None:
-        self._busy: dict[str, asyncio.Lock] = {}
         self._tasks = {fault.name: asyncio.create_task(self._one(world, fault)) for fault in faults}
 
     async def outcome(self, name: str) -> None:
@@ -156,6 +202,10 @@ class Run:
             away = asyncio.create_task(self._kill(world, fault))
             await travelled(case, fault.road, errand)
             await away
+            for _ in range(MORE_TRIES):
+                if await case.was_hit(LATE_HIT):
+                    break
+                await travelled(case, fault.road)  # a neighbour's kill took it elsewhere
 
     async def _kill(self, world: "World", fault: Fault) -> None:
         if fault.whom:

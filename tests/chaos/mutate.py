@@ -20,7 +20,7 @@ PATCHES = Path(__file__).parent / "mutants"
 HEAD = re.compile(r"^(Mutant|Predicted|Finds): (.+)$", re.MULTILINE)
 MATRIX = "tests/chaos/test_kills.py"
 TEST = "test_nothing_is_lost_or_doubled_when_a_process_is_killed_there"
-NEVER_COPIED = shutil.ignore_patterns(".git", ".venv", "var", "*_cache", "__pycache__")
+NEVER_COPIED = shutil.ignore_patterns(".git", ".venv", "var", "*_cache")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -76,6 +77,11 @@ class Person:
                 await self._again(path, key, answer, ledger, content)
         return answer
 
+    async def try_once(self, path: str, body: Any) -> None:
+        """Ask until there is an answer, whatever it says."""
+        with suppress(Answered):
+            await self._asked("POST", path, new_id(), json=body, final=(503,))
+
     async def _again(
         self, path: str, key: str, before: Any, ledger: Ledger, content: dict[str, Any]
     ) -> None:
@@ -89,7 +95,7 @@ class Person:
             ledger.differing.append(f"{path}: a repeat was answered with {ids[1]}, not {ids[0]}")
 
     async def _asked(
-        self, method: str, path: str, key: str = "", **content: Any
+        self, method: str, path: str, key: str = "", final: Container[int] = (), **content: Any
     ) -> httpx2.Response:
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
@@ -104,7 +110,7 @@ class Person:
             else:
                 if response.is_success:
                     return response
-                if not response.is_server_error:
+                if not response.is_server_error or response.status_code in final:
                     raise Answered(response)
                 trouble = f"{response.status_code} {response.text}"
             assert loop.time() < until, f"{method} {path}: not answered: {trouble}"

@@ -92,12 +92,12 @@ class Process:
         """Return whether it serves: True once it does, False when it has ended."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
-        while not await self.is_ready():
-            if not is_alive(self.pid):
-                return False
+        while is_alive(self.pid):
+            if await self.is_ready():
+                return is_alive(self.pid)
             assert loop.time() < until, f"{self.name} was not ready within {PATIENCE} s"
             await asyncio.sleep(0.03)
-        return True
+        return False
 
     async def killed(self) -> None:
         """Have it killed, at this instant, and started again."""

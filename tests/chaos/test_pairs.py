@@ -2,13 +2,12 @@
 
 import pytest
 
-from tests.chaos.matrix import Fault, Run, pairs, random_kills, stops
+from tests.chaos.matrix import Fault, Run, on_postgresql, parameters
 
 pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
 DATABASE = "postgresql"  # which has a process to kill
-FAULTS = [*pairs(), *stops(), *random_kills("temporal"), *random_kills("database")]
 
 
-@pytest.mark.parametrize("fault", [pytest.param(fault, id=fault.name) for fault in FAULTS])
+@pytest.mark.parametrize("fault", parameters(on_postgresql()))
 async def test_nothing_is_lost_or_doubled(run: Run, fault: Fault) -> None:
     await run.outcome(fault.name)

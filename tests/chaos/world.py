@@ -47,7 +47,7 @@ from cli.ports import free_ports
 from cli.processes import accepts
 from cli.up import prepare
 from tests.chaos.desk import Desk
-from tests.chaos.forking import forked, is_alive
+from tests.chaos.forking import forked, is_alive, states
 from tests.chaos.people import Person
 from tests.chaos.processes import Line, Process, armed_with, kill
 from tests.chaos.records import Mailbox, Records
@@ -94,8 +94,8 @@ POLICIES = {
     "portal": ("portal", "web", "R", "precheck = true"),
     "signed": ("portal", "web", "F", 'certificate_form_signature = "electronic"'),
 }
-QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="3s"')
-WATCH_EVERY = 0.01
+QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="2s"')
+WATCH_EVERY = 0.02
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,7 @@ class World:
     async def _until_stopped(self, pid: int) -> None:
         """Every thread of the process has come to a halt."""
         for _ in range(200):
-            states = {
-                file.read_text().rpartition(")")[2].split()[0]
-                for file in Path(f"/proc/{pid}/task").glob("*/stat")
-            }
-            if states <= {"T", "t"}:
+            if states(pid) <= {"T", "t"}:
                 return
             await asyncio.sleep(0.002)
 
@@ -222,13 +218,22 @@ class World:
         assert "error" not in seen, seen
         return seen
 
+    async def owed(self, desk: Desk) -> dict[str, str]:
+        """Return what the desk's next visit must remove: CKA_IDs with fingerprints."""
+        rows = await self.records.rows(
+            "SELECT cka_id, certificate_sha256 FROM debts "
+            "WHERE card_id = :card AND paid_at IS NULL",
+            card=desk.card_id,
+        )
+        return {row["cka_id"]: row["certificate_sha256"] for row in rows}
+
     def case(self, title: str, *, seed: int = 0) -> Any:
         """Return a case, to be entered (see above)."""
         from tests.chaos.case import Case
 
         return Case(self, title, seed)
 
-    def merged_log(self, since: float, lines: int = 1_500) -> str:
+    def merged_log(self, since: float, lines: int = 20_000) -> str:
         """Return what every process said and which points were reached since, in order of time."""
         from tests.chaos.logs import merged
 

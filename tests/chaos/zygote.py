@@ -9,6 +9,7 @@ dead are shorter (``cardflow/temporal/limits.py``), so that a case takes seconds
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -30,20 +31,29 @@ import api.__main__
 import api.checkpoints
 import worker
 from agent.children import Child
+from cardflow.ca.embedded import lint
 from cardflow.settings import load_settings
 from cardflow.temporal import limits
 from cardflow.temporal.ending import run_and_exit
 from tests.chaos.forking import child_from, ordered
+from workflows import at_the_ca
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+NOWHERE = {"type": "http", "method": "GET", "path": "/nowhere", "root_path": "", "headers": []}
+
+
+# What the product loads when it is first needed, which would be after each restart.
+LATE = ("pyhanko.sign", "pyhanko.stamp", "typst", "cardflow.documents.long_term")
 
 
 def hurry() -> None:
     """Have whoever waits for a process that may be dead wait shortly."""
-    limits.WORK = limits.AFTERWORK = timedelta(seconds=5)
-    limits.SILENCE = timedelta(seconds=3)
-    limits.STICKY = timedelta(seconds=2)
-    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.2  # type: ignore[misc]
+    limits.WORK = limits.AFTERWORK = limits.ROUND = timedelta(seconds=3)
+    limits.SILENCE = timedelta(seconds=2)
+    limits.STICKY = timedelta(seconds=1)
+    at_the_ca.BUDGET["start_to_close_timeout"] = limits.WORK
+    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.1  # type: ignore[misc]
+    agent.connection.LONGEST_BACKOFF_SECONDS = 0.4  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
     api.checkpoints.LOOK_EVERY_SECONDS = 1
 
@@ -57,6 +67,8 @@ def build_doors() -> None:
 
     people = api.__main__.create_app(settings, open_state)
     agents = api.__main__.create_agent_app(settings, open_state)
+    for route in (*people.routes, *agents.routes):
+        route.matches(dict(NOWHERE))  # FastAPI completes its routes when the first request comes
 
     def doors(made: Any) -> Callable[..., Any]:
         def make(_settings: Any, given: Any) -> Any:
@@ -73,6 +85,7 @@ def run(order: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Be the program that the order names; the first descriptor is for what it logs."""
     os.setsid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_NAME, order["program"].encode())  # for who looks with ``top``
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
     log, *private = descriptors
@@ -104,6 +117,9 @@ def main() -> None:
     path = Path(sys.argv[1])
     hurry()
     build_doors()
+    for module in LATE:
+        importlib.import_module(module)
+    lint.tools()
     Child.start = child_from(path)  # type: ignore[method-assign]
     gc.collect()
     gc.freeze()

@@ -104,6 +104,16 @@ def test_a_lane_replaces_and_retires_every_certificate_of_its_profile():
     assert lane.needs_officer
 
 
+def test_a_lane_replaces_what_was_written_since_the_card_was_last_seen():
+    written = on_card("logon", 20)
+    situation = Situation("update-1", [], {"logon": "CN=Ada"}, NOW, missing=[written])
+    (lane,) = make_plan(POLICY, PROFILES, situation, Selection()).lanes
+
+    assert lane.why == "not on the card yet"
+    assert lane.replaces == lane.retires == (written.ref,)
+    assert lane.replaced_serial_numbers == ("old-logon",)
+
+
 def test_the_new_keys_id_is_chosen_before_the_card_is_touched():
     (lane,) = plan().lanes
     (other,) = make_plan(

@@ -34,7 +34,7 @@ def findings_on(der: bytes) -> tuple[Finding, ...]:
     """Return everything that the linter says of the certificate."""
     from pkilint.validation import ValidationFindingSeverity
 
-    loader, validator = _tools()
+    loader, validator = tools()
     results = validator.validate(loader.load_der_document(der).root)
     return tuple(
         Finding(
@@ -49,7 +49,7 @@ def findings_on(der: bytes) -> tuple[Finding, ...]:
 
 
 @cache
-def _tools() -> tuple[Any, Any]:
+def tools() -> tuple[Any, Any]:
     """Imported late: pkilint costs a second that only processes that issue should pay."""
     from pkilint.loader import RFC5280CertificateDocumentLoader
     from pkilint.pkix import certificate, extension, name

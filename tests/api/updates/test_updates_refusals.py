@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from api.actions import record, take
 from api.authorize import Caller, Grant, Scope
 from api.idempotency import id_for
-from api.opening import Wish, open_update
+from api.opening import Wish, begun, open_update
 from api.planning import case_of, opening_by, plan_update
 from cardflow.db.register_updates import journal_of
 from cardflow.db.tables import Agent, Card, JournalAnswer, JournalEntry, Person
@@ -475,6 +475,22 @@ async def test_a_word_that_nobody_answered_is_kept_and_counts_when_the_worker_is
 
     assert answer.status_code == 200
     assert await cancellations(office, wish.update_id) == 1
+
+
+async def test_a_repeat_waits_for_what_its_first_try_has_started(office):
+    queue = f"cardflow-{new_id()}"
+    settings = office.state.settings.model_copy(update={"temporal_task_queue": queue})
+    state, wish = replace(office.state, settings=settings), await a_wish(office)
+    first_try = asyncio.create_task(open_update(state, wish))
+    await until_started(office)
+    first_try.cancel()  # as if its process had died
+
+    repeat = asyncio.create_task(begun(state, wish.update_id, office.card_id))
+    ca = build_ca(settings, state.engine)
+    async with build_worker(await state.temporal.client(), settings, state.engine, ca):
+        await repeat
+        assert (await office.update(wish.update_id))["id"] == wish.update_id
+    ca.close()
 
 
 async def a_wish(office) -> Wish:
