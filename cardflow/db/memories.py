@@ -5,7 +5,7 @@ carry them all. The texts are with the lanes; answers and decisions are kept her
 ends, each once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -49,15 +49,24 @@ async def forget(session: AsyncSession, update_id: str) -> None:
 
 async def state_of(session: AsyncSession, row: Update) -> UpdateState:
     """Return the whole state of the update as it was last published."""
-    state = view_of(row).state
-    stored = select(UpdateLane).where(col(UpdateLane.update_id) == row.id)
-    texts = {lane.lane: lane for lane in await session.scalars(stored)}
     return replace(
-        state,
-        lanes=tuple(_whole(lane, texts[lane.plan.lane]) for lane in state.lanes),
+        (await states_of(session, [row]))[row.id],
         answered=await recall(session, row.id, Remembered.ANSWER),
         decisions=await recall(session, row.id, Remembered.DECISION),
     )
+
+
+async def states_of(session: AsyncSession, rows: Sequence[Update]) -> dict[str, UpdateState]:
+    """Return the states of updates with their certificates and requests, by the updates' ids."""
+    stored = select(UpdateLane).where(col(UpdateLane.update_id).in_([row.id for row in rows]))
+    texts = {(lane.update_id, lane.lane): lane for lane in await session.scalars(stored)}
+    return {row.id: _with_texts(row, texts) for row in rows}
+
+
+def _with_texts(row: Update, texts: Mapping[tuple[str, str], UpdateLane]) -> UpdateState:
+    state = view_of(row).state
+    lanes = [_whole(lane, texts[row.id, lane.plan.lane]) for lane in state.lanes]
+    return replace(state, lanes=tuple(lanes))
 
 
 def _whole(lane: Lane, stored: UpdateLane) -> Lane:

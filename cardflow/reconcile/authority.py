@@ -1,70 +1,24 @@
 """The embedded CA beside the record: what was asked, issued and revoked, each way round."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cardflow import lifecycle
-from cardflow.ca.tables import CaCertificate, CaRequest, State
+from cardflow.ca.tables import CaCertificate, CaRequest
 from cardflow.db.ca_record import CARecord
-from cardflow.db.memories import state_of
 from cardflow.db.tables import Certificate, Update
-from cardflow.db.views import input_of
 from cardflow.decisions import utc_now
-from cardflow.model import Lane, LaneStage, UpdateInput, UpdateState
-from cardflow.orders import AfterworkOrder, afterwork
+from cardflow.model import Lane, LaneStage
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation
+from cardflow.reconcile.reading import PAGE, AtCA, OnRecord, at_ca, on_record
 from cardflow.sql import transaction
 
-PAGE = 500
 TAKEN_WITHIN = timedelta(hours=2)  # an update polls the CA every hour at least
-AFTERWORK = "Afterwork"
-UNDECIDED = (State.PENDING, State.APPROVED, State.SIGNING)
-
-
-@dataclass(frozen=True)
-class AtCA:
-    """A request at the CA and the certificate that came of it."""
-
-    request: CaRequest
-    certificate: CaCertificate | None
-
-    @property
-    def update_id(self) -> str:
-        """The update that the request was for, by its name."""
-        return self.request.request_id.partition(":")[0]
-
-    @property
-    def lane(self) -> str:
-        """The lane that the request was for, by its name."""
-        return self.request.request_id.rpartition(":")[2]
-
-    @property
-    def is_good(self) -> bool:
-        """Whether somebody could use the certificate."""
-        one = self.certificate
-        return one is not None and one.revoked_at is None and one.not_after > utc_now()
-
-
-@dataclass(frozen=True)
-class OnRecord:
-    """An update as it is on record."""
-
-    update: UpdateInput
-    state: UpdateState
-    has_ended: bool
-
-    def lane(self, name: str) -> Lane | None:
-        """Return a lane, if the update has it."""
-        return next((lane for lane in self.state.lanes if lane.plan.lane == name), None)
 
 
 async def compare_ca(there: Installation) -> list[Finding]:
@@ -78,34 +32,14 @@ async def compare_ca(there: Installation) -> list[Finding]:
 
 
 async def _page(there: Installation, after: str) -> list[AtCA]:
-    query = (
-        select(CaRequest, CaCertificate)
-        .join(
-            CaCertificate, col(CaCertificate.request_id) == col(CaRequest.request_id), isouter=True
-        )
-        .where(col(CaRequest.request_id) > after)
-        .order_by(col(CaRequest.request_id))
-        .limit(PAGE)
-    )
-    async with transaction(there.sessions) as session:
-        return [AtCA(*row) for row in (await session.execute(query)).all()]
+    return await at_ca(there, col(CaRequest.request_id) > after)
 
 
 async def _page_findings(there: Installation, page: list[AtCA]) -> list[Finding]:
-    async with transaction(there.sessions) as session:
-        on_record = await _on_record(session, {one.update_id for one in page})
-    found = [
-        difference for one in page if (difference := _difference(one, on_record.get(one.update_id)))
+    known = await on_record(there, col(Update.id).in_({one.update_id for one in page}))
+    return [
+        difference for one in page if (difference := _difference(one, known.get(one.update_id)))
     ]
-    return found + await _owed(there, page, on_record)
-
-
-async def _on_record(session: AsyncSession, ids: Iterable[str]) -> dict[str, OnRecord]:
-    rows = (await session.scalars(select(Update).where(col(Update.id).in_(ids)))).all()
-    return {
-        row.id: OnRecord(input_of(row), await state_of(session, row), row.ended_at is not None)
-        for row in rows
-    }
 
 
 # From the CA's side
@@ -117,6 +51,8 @@ def _difference(one: AtCA, known: OnRecord | None) -> Finding | None:
         return _unknown(one)
     if one.is_good and one.certificate and lane.serial_number != one.certificate.serial_number:
         return _not_taken(one, known, lane)
+    if known.has_ended and one.is_undecided and not lifecycle.may_be_at_ca(lane):
+        return _unasked(one, f"update {one.update_id} is over and does not know it")
     return None
 
 
@@ -132,14 +68,18 @@ def _unknown(one: AtCA) -> Finding | None:
             f"look whose card has it; if none: cardflow ca revoke {number} --reason "
             "cessationOfOperation",
         )
-    if request.state in UNDECIDED:
-        return Finding(
-            Difference.REQUEST_UNKNOWN,
-            request.request_id,
-            f"Request {request.request_id} waits at the CA, and no update on record made it.",
-            "an officer rejects it at the CA",
-        )
+    if one.is_undecided:
+        return _unasked(one, "no update on record made it")
     return None
+
+
+def _unasked(one: AtCA, why: str) -> Finding:
+    return Finding(
+        Difference.REQUEST_UNKNOWN,
+        one.request.request_id,
+        f"Request {one.request.request_id} waits at the CA, and {why}.",
+        "an officer rejects it at the CA",
+    )
 
 
 def _not_taken(one: AtCA, known: OnRecord, lane: Lane) -> Finding | None:
@@ -160,77 +100,6 @@ def _not_taken(one: AtCA, known: OnRecord, lane: Lane) -> Finding | None:
         f"{'over' if known.has_ended else lane.stage} and does not know it.",
         remedy,
     )
-
-
-# What ended updates left to be done
-
-
-async def _owed(
-    there: Installation, page: list[AtCA], on_record: Mapping[str, OnRecord]
-) -> list[Finding]:
-    by_update: dict[str, list[AtCA]] = defaultdict(list)
-    for one in page:
-        by_update[one.update_id].append(one)
-    found = []
-    for update_id, requests in by_update.items():
-        known = on_record.get(update_id)
-        if known and known.has_ended and (owed := await _still_owed(there, known, requests)):
-            found.append(await _afterwork(there, update_id, owed))
-    return found
-
-
-async def _still_owed(
-    there: Installation, known: OnRecord, requests: list[AtCA]
-) -> AfterworkOrder | None:
-    order = afterwork(known.update, known.state)
-    open_requests = {one.request.request_id for one in requests if _is_open(one)}
-    numbers = [number for one in order.revoke for number in one.serial_numbers]
-    good = await _good(there, numbers)
-    revoke = [replace(x, serial_numbers=tuple(good & {*x.serial_numbers})) for x in order.revoke]
-    still = AfterworkOrder(
-        revoke=tuple(x for x in revoke if x.serial_numbers),
-        withdraw=tuple(x for x in order.withdraw if x.request_id in open_requests),
-    )
-    return still if still.revoke or still.withdraw else None
-
-
-def _is_open(one: AtCA) -> bool:
-    return one.request.state in UNDECIDED or one.is_good
-
-
-async def _good(there: Installation, numbers: list[str]) -> set[str]:
-    query = select(col(CaCertificate.serial_number)).where(
-        col(CaCertificate.serial_number).in_(numbers),
-        col(CaCertificate.revoked_at).is_(None),
-        col(CaCertificate.not_after) > utc_now(),
-    )
-    async with transaction(there.sessions) as session:
-        return set((await session.scalars(query)).all())
-
-
-async def _afterwork(there: Installation, update_id: str, owed: AfterworkOrder) -> Finding:
-    numbers = [number for one in owed.revoke for number in one.serial_numbers]
-    names = [*numbers, *(one.request_id for one in owed.withdraw)]
-    found = Finding(
-        Difference.AFTERWORK_OWED,
-        update_id,
-        f"Update {update_id} has ended, and at the CA still stands what was to be revoked or "
-        f"withdrawn: {', '.join(names)}.",
-        "`--apply` has it done",
-    )
-    if not there.apply:
-        return found
-    try:
-        await there.client.start_workflow(
-            AFTERWORK,
-            owed,
-            id=f"afterwork/{update_id}",
-            task_queue=there.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        )
-    except WorkflowAlreadyStartedError:
-        return replace(found, mended="the workflow that does it is at work")
-    return replace(found, mended="it was ordered")
 
 
 # From the record's side
@@ -275,13 +144,8 @@ async def _certificate(
     there: Installation, row: Certificate, at_ca: Mapping[str, datetime | None]
 ) -> Finding | None:
     if row.serial_number not in at_ca:
-        return Finding(
-            Difference.CERTIFICATE_NOT_AT_CA,
-            row.serial_number,
-            f"Certificate {row.serial_number} of card {row.card_id} is on record and the CA does "
-            "not know it: its tables were restored from an older copy.",
-            "update the card's contents anew; the CA can neither vouch for this one nor revoke it",
-        )
+        is_in_use = row.state != "retired" and row.not_after > utc_now()
+        return _not_at_ca(row) if is_in_use else None
     revoked = at_ca[row.serial_number] is not None
     if revoked and row.state != "revoked":
         return await _revocation_missing(there, row)
@@ -293,6 +157,16 @@ async def _certificate(
             f"cardflow ca revoke {row.serial_number} --reason cessationOfOperation",
         )
     return None
+
+
+def _not_at_ca(row: Certificate) -> Finding:
+    return Finding(
+        Difference.CERTIFICATE_NOT_AT_CA,
+        row.serial_number,
+        f"Certificate {row.serial_number} of card {row.card_id} is on record and the CA does "
+        "not know it: its tables were restored from an older copy.",
+        "update the card's contents anew; the CA can neither vouch for this one nor revoke it",
+    )
 
 
 async def _revocation_missing(there: Installation, row: Certificate) -> Finding:

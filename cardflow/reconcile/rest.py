@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlmodel import col
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from cardflow.ca.tables import CaRequest
 from cardflow.checkpoint_files import exported_to
@@ -41,8 +42,8 @@ async def compare_trail(there: Installation) -> list[Finding]:
             str(last),
             f"The audit trail ends at entry {last}, and a checkpoint in {there.checkpoint_dir} "
             f"covers {outside}: the database was restored from an older copy.",
-            "keep these checkpoints and note the day; `--apply` brings back what Temporal knows, "
-            "under new numbers",
+            "`--apply` brings back what Temporal knows, under new numbers; note the day, and move "
+            f"the checkpoints out of {there.checkpoint_dir} to where the auditors keep them",
         )
     ]
 
@@ -76,7 +77,12 @@ async def _lost_request(there: Installation, row: Update, lane: Lane) -> Finding
     if not there.apply:
         return found
     handle = there.client.get_workflow_handle(workflow_id(row.card_id))
-    await handle.signal(CA_ANSWERED, lane.plan.lane)
+    try:
+        await handle.signal(CA_ANSWERED, lane.plan.lane)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return replace(found, remedy="its workflow is not there: see to that first, it asks then")
     return replace(found, mended="the update asks anew")
 
 

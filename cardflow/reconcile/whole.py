@@ -9,7 +9,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from cardflow.db import audit
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
-from cardflow.reconcile import authority, rest, updates
+from cardflow.reconcile import afterwork, authority, rest, updates
 from cardflow.reconcile.findings import Finding
 from cardflow.reconcile.installation import Installation
 from cardflow.sql import transaction
@@ -19,6 +19,7 @@ COMPARISONS = (
     rest.compare_trail,
     updates.compare_updates,
     authority.compare_ca,
+    afterwork.compare_afterwork,
     rest.compare_requests,
     rest.compare_documents,
     rest.compare_mails,

@@ -1,0 +1,286 @@
+"""Each kind of difference that is found in what is written down, one at a time.
+
+A case makes one difference, says what a person is to read of it, and then does as the remedy says.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from temporalio.client import Client
+
+from cardflow.ca import RevocationReason
+from cardflow.ca.embedded import open_issuing_key
+from cardflow.checkpoint_files import export
+from cardflow.db import checkpoints
+from cardflow.db.tables import Document
+from cardflow.db.update_record import UpdateRecord
+from cardflow.documents.store import FileStore
+from cardflow.model import EventKind, LaneStage, ObjectRef, Stage, Verdict, new_id
+from cardflow.reconcile import Difference, Finding, Installation
+from cardflow.sql import create_engine, sessions_of
+from cardflow.x509 import facts_of_certificate
+from tests import build
+from tests.ca.making import AUTOMATIC, OFFICER, Home, a_request, issue
+from tests.db.rows import audit_kinds, store
+from tests.db.test_opening import ROOT
+from tests.reconcile.books import Books
+
+NOBODY = "127.0.0.1:1"
+REASON = RevocationReason.CESSATION_OF_OPERATION
+A_PDF = b"%PDF-1.7 signed by hand"
+STORE = "documents"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Home:
+    """Return a CA, without a database."""
+    return Home(tmp_path_factory.mktemp("ca")).make()
+
+
+@pytest.fixture(scope="module")
+def issuing_key(home):
+    """Return the CA's key, opened once: that is made slow on purpose."""
+    return open_issuing_key(home.directory, home.secrets.issuing)
+
+
+@pytest.fixture
+async def books(tmp_path, databases, home, issuing_key) -> AsyncIterator[Books]:
+    """Yield books in which everything agrees; whoever asked Temporal would wait in vain."""
+    engine = create_engine(databases.migrated(tmp_path))
+    ca = home.ca(engine, issuing_key=issuing_key)
+    sessions = sessions_of(engine)
+    there = Installation(
+        sessions,
+        await Client.connect(NOBODY, lazy=True),
+        "cardflow",
+        UpdateRecord(sessions, decision_root=ROOT, mail_domain="example.org"),
+        ROOT,
+        build.signer(),
+        FileStore(tmp_path / STORE),
+        tmp_path / "checkpoints",
+    )
+    yield Books(there, ca)
+    ca.close()
+    await engine.dispose()
+
+
+# The trail and the documents
+
+
+@asynccontextmanager
+async def a_trail_shorter_than_its_checkpoint(books):
+    """The database was restored from before the last entries under a checkpoint outside."""
+    await books.opened()
+    directory, now = books.there.checkpoint_dir, datetime.now(UTC)
+    made = await checkpoints.make(books.sessions, build.signer(), ROOT, now)
+    export(directory, [replace(made, number=made.number + 7)])
+    yield Finding(
+        Difference.RECORD_CUT,
+        str(made.number),
+        f"The audit trail ends at entry {made.number}, and a checkpoint in {directory} covers "
+        f"{made.number + 7}: the database was restored from an older copy.",
+        f"`--apply` brings back what Temporal knows, under new numbers; note the day, and move the "
+        f"checkpoints out of {directory} to where the auditors keep them",
+    )
+    directory.rename(directory.with_name("with the auditors"))
+
+
+async def a_document(books, **changes):
+    """Leave a document on record and in the store; return its row and its file."""
+    story = await books.opened()
+    stored = await books.there.documents.put(A_PDF, limit=1_000)
+    given = {
+        "id": new_id(), "update_id": story.update.update_id, "lane": AUTOMATIC,
+        "kind": "request_form", "direction": "received", "state": "checking",
+        "sha256": stored.sha256, "size": stored.size, "media_type": "application/pdf",
+        "created_at": datetime.now(UTC),
+    }  # fmt: skip
+    row = Document(**given | changes)
+    await store(books.sessions, row)
+    return story, row, books.there.checkpoint_dir.with_name(STORE) / row.sha256[:2] / row.sha256
+
+
+def document_missing(row, why):
+    return Finding(
+        Difference.DOCUMENT_MISSING,
+        row.id,
+        f"Document {row.id} (request_form, received) of update {row.update_id}: {why}.",
+        "restore the document store from its backup; until then have it handed in again",
+    )
+
+
+@asynccontextmanager
+async def a_document_that_is_not_in_the_store(books):
+    _, row, file = await a_document(books)
+    backup = file.rename(file.with_suffix(".backup"))
+    yield document_missing(row, f"no document {row.sha256} is in the store")
+    backup.rename(file)
+
+
+@asynccontextmanager
+async def a_document_that_was_changed_in_the_store(books):
+    _, row, file = await a_document(books)
+    file.chmod(0o600)
+    file.write_bytes(b"%PDF-1.7 signed by somebody else")
+    why = f"the document {row.sha256} was changed in the store; restore it from a backup"
+    yield document_missing(row, why)
+    file.write_bytes(A_PDF)
+
+
+# What the CA knows and no update does
+
+
+@asynccontextmanager
+async def a_certificate_of_no_update(books):
+    """The CA signed for an update that the database has lost."""
+    request = a_request()
+    number = facts_of_certificate(await issue(books.ca, request)).serial_number
+    yield Finding(
+        Difference.CERTIFICATE_UNKNOWN,
+        number,
+        f"The CA issued certificate {number} for request {request.request_id}, and no update on "
+        "record asked for it.",
+        f"look whose card has it; if none: cardflow ca revoke {number} --reason "
+        "cessationOfOperation",
+    )
+    await books.ca.revoke(number, REASON)
+
+
+@asynccontextmanager
+async def a_request_of_no_update(books):
+    """Officers are asked for an update that the database has lost."""
+    request = a_request(OFFICER)
+    await books.ca.submit(request)
+    yield Finding(
+        Difference.REQUEST_UNKNOWN,
+        request.request_id,
+        f"Request {request.request_id} waits at the CA, and no update on record made it.",
+        "an officer rejects it at the CA",
+    )
+    await reject(books, request.request_id)
+
+
+async def reject(books, name):
+    digest = (await books.ca.request(name)).digest
+    await books.ca.decide(name, build.OFFICER, Verdict.REJECT, "nobody waits for it", digest)
+
+
+# What the CA knows of an update that does not
+
+
+def not_taken(name, number, stands, remedy):
+    return Finding(
+        Difference.CERTIFICATE_NOT_TAKEN,
+        number,
+        f"The CA issued certificate {number} for {name}, whose update is {stands} and does not "
+        "know it.",
+        remedy,
+    )
+
+
+@asynccontextmanager
+async def a_certificate_that_its_open_update_has_forgotten(books):
+    """The update stands before the CA, and the CA has signed: the update is the older copy."""
+    story = await books.opened()
+    story.lane(AUTOMATIC, stage=LaneStage.AWAITING_REQUEST_FORM)
+    await story.tell(EventKind.VISIT_ENDED)
+    name, pem = await books.asked(story)
+    number = facts_of_certificate(pem).serial_number
+    remedy = "continue or retry the update: it looks at the CA before it asks again"
+    yield not_taken(name, number, "awaiting_request_form", remedy)
+    facts = {"certificate_pem": pem}
+    story.lane(AUTOMATIC, stage=LaneStage.READY, serial_number=number)
+    await story.tell(EventKind.CERTIFICATE_ISSUED, lane=AUTOMATIC, facts=facts)
+
+
+@asynccontextmanager
+async def a_certificate_whose_update_is_over(books):
+    """The update was cancelled before it knew that its key had got a certificate."""
+    story = await books.opened()
+    name, pem = await books.asked(story)
+    number = facts_of_certificate(pem).serial_number
+    story.lane(AUTOMATIC, stage=LaneStage.CANCELLED)
+    story.end(Stage.CANCELLED)
+    await story.tell(EventKind.CANCELLED)
+    remedy = f"cardflow ca revoke {number} --reason cessationOfOperation"
+    yield not_taken(name, number, "over", remedy)
+    await books.ca.revoke(number, REASON)
+
+
+# Certificates on record
+
+
+@asynccontextmanager
+async def a_certificate_that_the_ca_never_saw(books):
+    """The CA's tables were restored from before they had it."""
+    story, number = await books.completed()
+    await books.forgotten_by_ca(number)
+    yield Finding(
+        Difference.CERTIFICATE_NOT_AT_CA,
+        number,
+        f"Certificate {number} of card {story.update.card_id} is on record and the CA does not "
+        "know it: its tables were restored from an older copy.",
+        "update the card's contents anew; the CA can neither vouch for this one nor revoke it",
+    )
+    gone = ObjectRef("00", certificate_sha256=(await books.certificate(number)).sha256)
+    await story.tell(EventKind.RETIRED, refs=(gone,))
+
+
+@asynccontextmanager
+async def a_revocation_that_is_not_on_record(books):
+    """It was revoked at the CA, and the database was restored from before that."""
+    _, number = await books.completed()
+    await books.ca.revoke(number, REASON)
+    yield Finding(
+        Difference.REVOCATION_MISSING,
+        number,
+        f"Certificate {number} is revoked at the CA and the record says on_card.",
+        "`--apply` puts it on record",
+        mended="it is on record",
+    )
+    assert (await books.certificate(number)).state == "revoked"
+    assert (await audit_kinds(books.sessions)).count("certificate_revoked") == 1
+
+
+@asynccontextmanager
+async def a_revocation_that_the_ca_has_forgotten(books):
+    """It was revoked, and the CA's tables were restored from before that."""
+    _, number = await books.completed()
+    await books.set_certificate(number, state="revoked")
+    yield Finding(
+        Difference.REVOCATION_UNDONE,
+        number,
+        f"Certificate {number} is revoked on record and good at the CA.",
+        f"cardflow ca revoke {number} --reason cessationOfOperation",
+    )
+    await books.ca.revoke(number, REASON)
+
+
+CASES = (
+    a_trail_shorter_than_its_checkpoint,
+    a_document_that_is_not_in_the_store,
+    a_document_that_was_changed_in_the_store,
+    a_certificate_of_no_update,
+    a_request_of_no_update,
+    a_certificate_that_its_open_update_has_forgotten,
+    a_certificate_whose_update_is_over,
+    a_certificate_that_the_ca_never_saw,
+    a_revocation_that_is_not_on_record,
+    a_revocation_that_the_ca_has_forgotten,
+)
+
+
+@pytest.mark.parametrize("made", CASES, ids=lambda made: made.__name__)
+async def test_a_difference_is_told_and_goes_by_its_remedy_and_by_nothing_else(made, books):
+    async with made(books) as told:
+        before = await books.content()
+        assert await books.look() == [replace(told, mended="")]
+        assert await books.content() == before
+
+        assert await books.look(apply=True) == [told]
+        assert (await books.content() == before) is not bool(told.mended)
+    assert await books.look() == []
+    assert await books.look(apply=True) == []
