@@ -134,12 +134,11 @@ async def _under_way(there: Installation) -> set[str]:
 
 
 async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Finding:
-    found = Finding(
-        Difference.MAIL_STUCK,
-        update_id,
-        f"{len(mails)} mails of update {update_id} wait, and nothing delivers them.",
-        "`--apply` has them delivered",
-    )
+    several = len(mails) > 1
+    say = f"{len(mails)} mails of update {update_id} wait, and nothing delivers them."
+    if not several:
+        say = f"A mail of update {update_id} waits, and nothing delivers it."
+    found = Finding(Difference.MAIL_STUCK, update_id, say, "`--apply` has it delivered")
     if not there.apply:
         return found
     try:
@@ -152,4 +151,4 @@ async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Findi
         )
     except WorkflowAlreadyStartedError:
         return replace(found, mended="a delivery is at work")
-    return replace(found, mended="their delivery was ordered")
+    return replace(found, mended="the delivery was ordered")

@@ -52,6 +52,7 @@ HEARD_BY_WORKFLOWS = (
     Act.DECIDE_DOCUMENT,
     Act.CANCEL,
     Act.RETRY,
+    Act.REPORT_LOST,
 )
 INTERRUPTED = "the work at the workstation was interrupted; connect the card and continue"
 

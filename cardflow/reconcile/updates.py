@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlmodel import col
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecution, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError
 
 from cardflow.db.register_updates import journal_of, timeline
@@ -140,7 +140,8 @@ async def _workflow_behind(there: Installation, row: Update, view: UpdateView) -
     )
     if not there.apply:
         return found
-    await _terminate(there, row.card_id, "the record is ahead of this workflow")
+    handle = there.client.get_workflow_handle(workflow_id(row.card_id))
+    await _terminate(handle, "the record is ahead of this workflow")
     return await _resumed(there, row, found)
 
 
@@ -160,30 +161,32 @@ async def _resumed(there: Installation, row: Update, found: Finding) -> Finding:
     return replace(found, mended="it was started anew")
 
 
-async def _terminate(there: Installation, card_id: str, reason: str) -> None:
+async def _terminate(handle: WorkflowHandle[Any, Any], reason: str) -> None:
     with suppress(RPCError):  # it has ended meanwhile
-        await there.client.get_workflow_handle(workflow_id(card_id)).terminate(reason=reason)
+        await handle.terminate(reason=reason)
 
 
 # Updates in Temporal that are not on record, or over
 
 
 async def _strangers(there: Installation) -> list[Finding]:
-    kept = {
-        update.update_id: run async for run, update in runs(there.client)
-    }  # the last run of each
-    on_record = await _ended_by_id(there, list(kept))
-    found = [
-        await _unknown(there, run.id, update_id)
-        for update_id, run in kept.items()
+    newest: dict[str, WorkflowExecution] = {}
+    async for run, update in runs(there.client):
+        known = newest.setdefault(update.update_id, run)
+        if run.start_time > known.start_time:
+            newest[update.update_id] = run
+    on_record = await _ended_by_id(there, list(newest))
+    unknown = [
+        _unknown(there, run.id, update_id)
+        for update_id, run in newest.items()
         if update_id not in on_record
     ]
-    found += [
-        await _over(there, run.id, update_id)
-        for update_id, run in kept.items()
+    over = [
+        _over(there, run, update_id)
+        for update_id, run in newest.items()
         if on_record.get(update_id) and run.status is WorkflowExecutionStatus.RUNNING
     ]
-    return [one for one in found if one]
+    return [one for one in await _at_once([*unknown, *over]) if one]
 
 
 async def _ended_by_id(there: Installation, update_ids: list[str]) -> dict[str, bool]:
@@ -215,9 +218,10 @@ async def _unknown(there: Installation, workflow: str, update_id: str) -> Findin
     return replace(found, mended=f"it is on record again, with {told.events} events")
 
 
-async def _over(there: Installation, workflow: str, update_id: str) -> Finding | None:
+async def _over(there: Installation, run: WorkflowExecution, update_id: str) -> Finding | None:
+    # This run only: another update may have begun on the card meanwhile.
+    handle = there.client.get_workflow_handle(run.id, run_id=run.run_id)
     for _ in range(LOOKS):
-        handle = there.client.get_workflow_handle(workflow)
         if (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING:
             return None
         await asyncio.sleep(PAUSE)
@@ -229,7 +233,7 @@ async def _over(there: Installation, workflow: str, update_id: str) -> Finding |
         "`--apply` ends the workflow",
     )
     if there.apply:
-        await _terminate(there, workflow.partition("/")[2], "the update has ended on record")
+        await _terminate(handle, "the update has ended on record")
         return replace(found, mended="the workflow was ended")
     return found
 
@@ -250,11 +254,12 @@ async def _actions(there: Installation, row: Update) -> list[Finding]:
 
 
 async def _unheard(there: Installation, row: Update, entry: JournalEntry) -> Finding:
+    action = peek(entry.token)
     found = Finding(
         Difference.ACTION_UNHEARD,
-        entry.action_id,
-        f"The yes to action {entry.action_id} on update {row.id} is in the journal, and the "
-        "workflow does not know the action.",
+        action.id,
+        f"{action.actor} was told yes to `{action.act}` on update {row.id} (action {action.id}), "
+        "and the workflow does not know of it.",
         "`--apply` sends it again; the workflow verifies it and counts it once",
     )
     if not there.apply:

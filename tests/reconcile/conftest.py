@@ -3,11 +3,14 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
+from cardflow.model import new_id
 from cardflow.settings import Settings
 from cli.ports import free_ports
+from tests.activities.conftest import Catcher, running
 from tests.databases import Databases
-from tests.reconcile.stage import House
+from tests.reconcile.stage import House, Lodger
 
 
 def settings_of(state, **more) -> Settings:
@@ -33,6 +36,27 @@ async def house(
     await house.begin()
     yield house
     await house.end()
+
+
+@pytest.fixture(scope="session")
+async def lodger(
+    tmp_path_factory: pytest.TempPathFactory,
+    databases: Databases,
+    temporal_env: WorkflowEnvironment,
+) -> AsyncIterator[Lodger]:
+    """Yield an installation that runs on the server of all tests; a test leaves no update open."""
+    databases.furnish(directory := tmp_path_factory.mktemp("lodger"))
+    async with running(Catcher()) as catcher:
+        settings = Settings(
+            state_dir=directory,
+            temporal_address=temporal_env.client.service_client.config.target_host,
+            temporal_namespace=f"lodger-{new_id()}",
+            smtp_port=catcher.port,
+        )
+        lodger = Lodger(settings, catcher)
+        await lodger.begin()
+        yield lodger
+        await lodger.end()
 
 
 @pytest.fixture

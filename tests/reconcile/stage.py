@@ -5,8 +5,20 @@ import json
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from temporalio.client import WorkflowExecutionStatus
+from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import make_url
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import ResetReapplyExcludeType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    RegisterNamespaceRequest,
+    ResetWorkflowExecutionRequest,
+)
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from cardflow.db.tables import Document, JournalAnswer, JournalEntry, Update
@@ -15,21 +27,25 @@ from cardflow.model import (
     DocumentKind,
     LaneStage,
     Mode,
+    PolicyProfile,
     Reply,
     Role,
     Stage,
     UpdateView,
     Verdict,
+    new_id,
 )
 from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of
 from cardflow.stores import store_of
-from cardflow.temporal.client import connect
+from cardflow.temporal.client import connect, runtime
 from cardflow.temporal.devserver import has_workers, is_ready, server_command
+from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 from cardflow.wire import to_json
 from cli.reconcile import differences
 from cli.up import prepare
 from tests import build
+from tests.activities.conftest import Catcher
 from tests.activities.installation import Installation, ada
 from tests.db.rows import a_card, a_person, found, store
 from tests.fakes import FakeAgent
@@ -39,6 +55,10 @@ from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
 
 OFFICERS_PROFILE, PLAIN_PROFILE = "smart-card-logon", "tls-client"
 A_PDF = b"%PDF-1.7 signed by hand"
+NOTHING_AGAIN = (
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_SIGNAL,
+    ResetReapplyExcludeType.RESET_REAPPLY_EXCLUDE_TYPE_UPDATE,
+)
 
 
 class One(Installation):
@@ -123,7 +143,13 @@ class One(Installation):
 
     async def officer_decides(self, lane):
         """Let the officer approve, once, and nudge."""
-        facts = await self.ca.request(lane.ca_handle)
+        await self.officer_approves(lane.ca_handle)
+        await self.handle.signal(CA_ANSWERED, lane.plan.lane)
+        await self._until(lambda view: self.lane_in(view, lane).stage is not LaneStage.AT_CA)
+
+    async def officer_approves(self, name: str) -> None:
+        """Let the officer approve the request at the CA, once."""
+        facts = await self.ca.request(name)
         if facts.state == "pending":
             action = build.an_action(
                 self.update, Act.DECIDE_REQUEST, build.OFFICER, Role.OFFICER,
@@ -132,8 +158,6 @@ class One(Installation):
             token = self.signer.sign(action)
             said = (facts.request_id, build.OFFICER, Verdict.APPROVE, "", facts.digest)
             await self.ca.decide(*said, token=token)
-        await self.handle.signal(CA_ANSWERED, lane.plan.lane)
-        await self._until(lambda view: self.lane_in(view, lane).stage is not LaneStage.AT_CA)
 
     @staticmethod
     def lane_in(view, lane):
@@ -239,6 +263,22 @@ class House:
         )
         return one
 
+    async def at(self, stage: LaneStage, *entries) -> One:
+        """Return an update whose first lane stands at the stage, on record."""
+        one = await self.an_update(*entries)
+        while (await one.view()).state.lanes[0].stage is not stage:
+            await one.step()
+        await self.publication(one)
+        return one
+
+    async def publication(self, one: One) -> None:
+        """Wait until everything that happened is on record."""
+        await until(lambda: self._published(one), what="the publication")
+
+    async def _published(self, one: One) -> bool:
+        (row,) = await found(self.sessions, Update, id=one.update.update_id)
+        return row.events == (await one.view()).state.events
+
     async def register_again(self, *updates: One) -> None:
         """Leave the cards of updates in a register that does not know them."""
         await store(self.sessions, *(a_card(one.update) for one in updates))
@@ -254,6 +294,111 @@ class House:
     async def reconcile(self, *, apply: bool = False):
         """Return what the command finds."""
         return await differences(self.settings, apply=apply)
+
+
+class Lodger(House):
+    """An installation without a server of its own: it has a namespace on one that others use."""
+
+    def __init__(self, settings: Settings, catcher: Catcher) -> None:
+        super().__init__(settings)
+        self.catcher = catcher
+        self._left: list[tuple[One, tuple[PolicyProfile, ...]]] = []
+
+    async def serve(self) -> None:
+        """Have a namespace, and start the worker."""
+        await self._register()
+        self.client = await connect(self.settings)
+        await self.work()
+
+    async def _register(self) -> None:
+        name, keep = self.settings.temporal_namespace, Duration(seconds=86_400)
+        there = await Client.connect(self.settings.temporal_address, runtime=runtime())
+        await there.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=keep)
+        )
+        attributes = {key.name: key.indexed_value_type.value for key in SEARCH_ATTRIBUTES}
+        await there.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=name, search_attributes=attributes)
+        )
+
+    async def end(self) -> None:
+        """Leave nothing running."""
+        await self.rest()
+        await self.close_database()
+
+    async def standing(self, stage: LaneStage, *entries: PolicyProfile) -> One:
+        """Return an open update whose first lane stands there: one that a test left, or a new one."""
+        for left in [one for one, had in self._left if had == entries]:
+            if await self.stands(one := self.again(left), stage):
+                return one
+        one = await self.at(stage, *entries)
+        self._left.append((one, entries))
+        return one
+
+    async def stands(self, one: One, stage: LaneStage) -> bool:
+        """Tell whether the update is open and its first lane stands there, also on record."""
+        if (await one.handle.describe()).status is not WorkflowExecutionStatus.RUNNING:
+            return False
+        await self.publication(one)
+        return (await one.view()).state.lanes[0].stage is stage
+
+    # What can happen to its parts
+
+    async def database_is_copied(self) -> bytes:
+        """Return the database's file, as a backup has it."""
+        await self.engine.dispose()
+        return self._database_file.read_bytes()
+
+    async def database_is_restored(self, copy: bytes) -> None:
+        """Leave the database as it was then."""
+        await self.engine.dispose()
+        for file in self.settings.state_dir.glob(f"{self._database_file.name}-*"):
+            file.unlink()
+        self._database_file.write_bytes(copy)
+
+    @property
+    def _database_file(self) -> Path:
+        return Path(str(make_url(self.settings.database_url).database))
+
+    async def workflow_is_lost(self, one: One) -> None:
+        """Leave nothing of the update's workflow in Temporal."""
+        name = workflow_id(one.update.card_id)
+        await self.client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=name),
+            )
+        )
+        await until(lambda: self.is_forgotten(name), what="the deletion")
+
+    async def is_forgotten(self, name: str) -> bool:
+        """Tell whether Temporal knows no run of the workflow."""
+        listed = [run async for run in self.client.list_workflows(f'WorkflowId = "{name}"')]
+        try:
+            await self.client.get_workflow_handle(name).describe()
+        except RPCError:
+            return not listed
+        return False
+
+    async def workflow_goes_back(self, one: One) -> None:
+        """Leave the update's workflow as it was before it took the last action."""
+        name = workflow_id(one.update.card_id)
+        history = await self.client.get_workflow_handle(name).fetch_history()
+        for event in history.events:
+            if event.HasField("workflow_task_completed_event_attributes"):
+                task = event.event_id
+            if event.HasField("workflow_execution_update_accepted_event_attributes"):
+                took = task
+        await self.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=self.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=name),
+                reason="Temporal's store was restored from an older copy",
+                workflow_task_finish_event_id=took,
+                request_id=new_id(),
+                reset_reapply_exclude_types=NOTHING_AGAIN,
+            )
+        )
 
 
 def an_entry(mode: Mode = Mode.NONE, *, officer: bool = False, **changes):

@@ -8,42 +8,24 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from cardflow.ca.tables import CaCertificate
-from cardflow.db.tables import AuditEntry, Update
+from cardflow.db.tables import AuditEntry
 from cardflow.model import LaneStage, Mode, Stage
 from cardflow.reconcile import Difference
 from cardflow.sql import transaction
 from tests.db.rows import found
 from tests.reconcile.stage import an_entry
-from tests.waiting import until
 
 pytestmark = [pytest.mark.temporal, pytest.mark.sqlite, pytest.mark.slow]
 
-# Policy, and where the first lane stands when the engine is lost.
+# Where the first lane stands when the engine is lost, and the policy.
 STANDS = (
-    ((an_entry(),), LaneStage.PREPARING),
-    ((an_entry(Mode.REQUEST_FORM),), LaneStage.AWAITING_REQUEST_FORM),
-    ((an_entry(Mode.BOTH, officer=True, precheck=True),), LaneStage.CHECKING_REQUEST_FORM),
-    ((an_entry(officer=True),), LaneStage.AT_CA),
-    ((an_entry(Mode.CERTIFICATE_FORM),), LaneStage.AWAITING_CERTIFICATE_FORM),
-    ((an_entry(Mode.CERTIFICATE_FORM), an_entry(officer=True)), LaneStage.READY),
+    (LaneStage.PREPARING, an_entry()),
+    (LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM)),
+    (LaneStage.CHECKING_REQUEST_FORM, an_entry(Mode.BOTH, officer=True, precheck=True)),
+    (LaneStage.AT_CA, an_entry(officer=True)),
+    (LaneStage.AWAITING_CERTIFICATE_FORM, an_entry(Mode.CERTIFICATE_FORM)),
+    (LaneStage.READY, an_entry(Mode.CERTIFICATE_FORM), an_entry(officer=True)),
 )
-
-
-async def standing(house, number):
-    """Return an update that stands where the table says."""
-    entries, stage = STANDS[number % len(STANDS)]
-    one = await house.an_update(*entries)
-    while (await one.view()).state.lanes[0].stage is not stage:
-        await one.step()
-    await until(lambda: published(house, one), what="the publication")
-    return one
-
-
-async def published(house, one):
-    """Tell whether everything that happened is on record."""
-    view = await one.view()
-    (row,) = await found(house.sessions, Update, id=one.update.update_id)
-    return row.events == view.state.events
 
 
 async def certificates_by_lane(house):
@@ -55,7 +37,7 @@ async def certificates_by_lane(house):
 
 async def lose_and_go_on(house, number):
     """Open so many updates, lose the engine, reconcile, and drive all of them to their end."""
-    before = await in_turns(standing(house, n) for n in range(number))
+    before = await in_turns(house.at(*STANDS[n % len(STANDS)]) for n in range(number))
     ids = {one.update.update_id for one in before}
     await house.lose_engine()
 

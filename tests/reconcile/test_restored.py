@@ -19,7 +19,7 @@ from cli.backups import databases
 from cli.processes import ROOT
 from tests.db.rows import found
 from tests.reconcile.stage import an_entry
-from tests.reconcile.test_lost_engine import certificates_by_lane, published
+from tests.reconcile.test_lost_engine import certificates_by_lane
 from tests.waiting import until
 
 pytestmark = [pytest.mark.temporal, pytest.mark.slow]
@@ -47,15 +47,6 @@ async def checkpoint(house, one):
     export(house.settings.audit_checkpoint_dir, [made])
 
 
-async def at(house, stage, *entries):
-    """Return an update whose first lane stands at the stage, on record."""
-    one = await house.an_update(*entries)
-    while (await one.view()).state.lanes[0].stage is not stage:
-        await one.step()
-    await until(lambda: published(house, one), what="the publication")
-    return one
-
-
 async def differences(house, *, apply=False):
     return {(one.difference, one.about): one for one in await house.reconcile(apply=apply)}
 
@@ -71,16 +62,16 @@ async def test_a_database_of_yesterday_is_told_what_happened_since(
     either_house, tmp_path, passphrase
 ):
     house = either_house
-    old = await at(house, LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM))
+    old = await house.at(LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM))
     backup = tmp_path / "backup"
     code, said = await command(house, "backup", backup, "--passphrase-file", passphrase)
     assert (code, "it holds personal data" in said) == (0, True), said
 
     assert await old.to_the_end() is Stage.COMPLETED
-    new = await at(house, LaneStage.CHECKING_CERTIFICATE_FORM, an_entry(Mode.CERTIFICATE_FORM))
-    waiting = await at(house, LaneStage.AT_CA, an_entry(officer=True))
+    new = await house.at(LaneStage.CHECKING_CERTIFICATE_FORM, an_entry(Mode.CERTIFICATE_FORM))
+    waiting = await house.at(LaneStage.AT_CA, an_entry(officer=True))
     await until(waiting.view, lambda view: view.state.lanes[0].ca_handle, what="the CA")
-    await until(lambda: published(house, waiting), what="the publication")
+    await house.publication(waiting)
     await checkpoint(house, new)
     events = {row.id: row.events for row in await found(house.sessions, Update)}
 
@@ -144,7 +135,7 @@ async def what_came_back_is_whole(house, old, new):
 
 async def test_a_backup_comes_back_whole_and_its_updates_go_on(either_house, tmp_path, passphrase):
     house, backup = either_house, tmp_path / "backup"
-    old = await at(house, LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM))
+    old = await house.at(LaneStage.AWAITING_REQUEST_FORM, an_entry(Mode.REQUEST_FORM))
     await command(house, "backup", backup, "--passphrase-file", passphrase)
     assert await old.to_the_end() is Stage.COMPLETED
     await checkpoint(house, old)
