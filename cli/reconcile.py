@@ -102,8 +102,13 @@ def show_differences(found: list[Finding]) -> None:
     for one in found:
         sign, then = ("✓", one.mended) if one.mended else ("✗", one.remedy)
         console.print(f"{sign} {escape(one.text)}\n  → {escape(then)}", soft_wrap=True)
-    standing = sum(not one.mended for one in found)
-    say = "database, Temporal, CA and documents agree"
-    if found:
-        say = f"{len(found)} differences, {len(found) - standing} of them mended"
-    console.print(say)
+    console.print(_summary(found))
+
+
+def _summary(found: list[Finding]) -> str:
+    if not found:
+        return "database, Temporal, CA and documents agree"
+    mended = sum(bool(one.mended) for one in found)
+    if len(found) == 1:
+        return "1 difference, mended" if mended else "1 difference"
+    return f"{len(found)} differences, {mended} of them mended"

@@ -52,7 +52,7 @@ def _difference(one: AtCA, known: OnRecord | None) -> Finding | None:
     if one.is_good and one.certificate and lane.serial_number != one.certificate.serial_number:
         return _not_taken(one, known, lane)
     if known.has_ended and one.is_undecided and not lifecycle.may_be_at_ca(lane):
-        return _unasked(one, f"update {one.update_id} is over and does not know it")
+        return _unasked(one, "its update is over and does not know it")
     return None
 
 

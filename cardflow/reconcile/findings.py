@@ -16,7 +16,7 @@ class Difference(StrEnum):
     CERTIFICATE_UNKNOWN = "certificate_unknown"  # the CA issued for no update on record
     CERTIFICATE_NOT_TAKEN = "certificate_not_taken"  # its update does not know it
     CERTIFICATE_NOT_AT_CA = "certificate_not_at_ca"  # on record, and the CA never issued it
-    REQUEST_UNKNOWN = "request_unknown"  # the CA is asked by no open update
+    REQUEST_UNKNOWN = "request_unknown"  # the CA is asked, for no update or one that is over
     REQUEST_NOT_AT_CA = "request_not_at_ca"  # an update waits for a request that the CA has not
     REVOCATION_MISSING = "revocation_missing"  # the CA revoked it, the record does not say so
     REVOCATION_UNDONE = "revocation_undone"  # the record says revoked, the CA does not

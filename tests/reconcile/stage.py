@@ -327,11 +327,15 @@ class Lodger(House):
         await self.close_database()
 
     async def standing(self, stage: LaneStage, *entries: PolicyProfile) -> One:
-        """Return an open update whose first lane stands there: one that a test left, or a new one."""
+        """Return an open update whose first lane stands there: what a test left, or a new one."""
         for left in [one for one, had in self._left if had == entries]:
             if await self.stands(one := self.again(left), stage):
                 return one
-        one = await self.at(stage, *entries)
+        return await self.at(stage, *entries)
+
+    async def at(self, stage: LaneStage, *entries: PolicyProfile) -> One:
+        """Return a new update whose first lane stands at the stage, and keep it in mind."""
+        one = await super().at(stage, *entries)
         self._left.append((one, entries))
         return one
 
@@ -399,6 +403,11 @@ class Lodger(House):
                 reset_reapply_exclude_types=NOTHING_AGAIN,
             )
         )
+        runs = f'WorkflowId = "{name}" AND ExecutionStatus = "Running"'
+        await until(lambda: self._count(runs), what="the older workflow")
+
+    async def _count(self, query: str) -> int:
+        return (await self.client.count_workflows(query)).count
 
 
 def an_entry(mode: Mode = Mode.NONE, *, officer: bool = False, **changes):

@@ -5,6 +5,7 @@ looks that the update goes on. What it leaves open agrees everywhere, and the ne
 """
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.db.mail_queue import mail_to
-from cardflow.db.tables import Mail, Person, Update
+from cardflow.db.tables import AuditEntry, Card, Mail, Person, Update
 from cardflow.decisions import utc_now
 from cardflow.model import DocumentKind, LaneStage, MailKind, Mode, Reply, Stage, Verdict
 from cardflow.reconcile import Difference, Finding
@@ -26,6 +27,7 @@ from cardflow.sql import transaction
 from tests import build
 from tests.db.rows import found, store, the
 from tests.reconcile.books import rows_of_all_tables
+from tests.reconcile.cases import left, mended
 from tests.reconcile.stage import an_entry
 from tests.waiting import until
 from workflows.card_update import workflow_id
@@ -233,13 +235,18 @@ def unheard(one, action):
 # What is ordered: at the CA, and of the mail relay
 
 
-@asynccontextmanager
-async def a_request_that_the_ca_has_lost(lodger):
-    """The CA's tables were restored from before it was asked."""
+async def asked(lodger):
+    """Return an update that waits for officers, and its request's name."""
     one = await lodger.standing(LaneStage.AT_CA, AN_OFFICER)
     view = await until(one.view, lambda view: view.state.lanes[0].ca_handle, what="the CA")
     await lodger.publication(one)
-    name = view.state.lanes[0].ca_handle
+    return one, view.state.lanes[0].ca_handle
+
+
+@asynccontextmanager
+async def a_request_that_the_ca_has_lost(lodger):
+    """The CA's tables were restored from before it was asked."""
+    one, name = await asked(lodger)
     await change(lodger, delete(CaRequest).where(col(CaRequest.request_id) == name))
     yield Finding(
         Difference.REQUEST_NOT_AT_CA,
@@ -256,11 +263,10 @@ async def a_request_that_the_ca_has_lost(lodger):
 @asynccontextmanager
 async def a_certificate_of_a_lost_card_that_stands(lodger):
     """The CA's tables were restored from before the request of a lost card was withdrawn."""
-    one = await lodger.standing(LaneStage.AT_CA, AN_OFFICER)
-    view = await until(one.view, lambda view: view.state.lanes[0].ca_handle, what="the CA")
-    name = view.state.lanes[0].ca_handle
+    one, name = await asked(lodger)
     await one.act(build.reporting_lost(one.update))
-    await until(lambda: request_is(lodger, name, State.CANCELLED), what="the withdrawal")
+    assert await one.handle.result() is Stage.CANCELLED
+    await lodger.client.get_workflow_handle(f"afterwork/{one.update.update_id}").result()
     was = {"state": State.PENDING, "ended_at": None, "reason": ""}
     await change(lodger, update(CaRequest).where(col(CaRequest.request_id) == name).values(**was))
     await one.officer_approves(name)
@@ -279,10 +285,6 @@ async def a_certificate_of_a_lost_card_that_stands(lodger):
         what="the revocation",
     )
     assert certificate.revocation_reason == "keyCompromise"
-
-
-async def request_is(lodger, name, state):
-    return await found(lodger.sessions, CaRequest, request_id=name, state=state)
 
 
 @asynccontextmanager
@@ -310,28 +312,60 @@ async def a_mail_that_nothing_delivers(lodger):
 FILES = pytest.mark.sqlite  # whose file is swapped
 SLOW = pytest.mark.slow  # another case has the kind; an end under way is waited for, 2 s each time
 CASES = (
-    a_workflow_that_is_lost,
-    a_workflow_that_does_not_answer,
-    a_mail_that_nothing_delivers,
-    a_workflow_that_is_older_than_the_record,
-    a_yes_that_the_workflow_does_not_know,
-    pytest.param(a_workflow_of_no_update_on_record, marks=FILES),
-    pytest.param(a_record_that_is_older_than_its_workflow, marks=FILES),
-    pytest.param(a_workflow_whose_update_is_over, marks=SLOW),
-    pytest.param(a_lost_card_that_the_workflow_does_not_know_of, marks=SLOW),
-    a_request_that_the_ca_has_lost,
-    a_certificate_of_a_lost_card_that_stands,
+    mended(Difference.WORKFLOW_LOST, a_workflow_that_is_lost),
+    left(Difference.WORKFLOW_SILENT, a_workflow_that_does_not_answer),
+    mended(Difference.MAIL_STUCK, a_mail_that_nothing_delivers),
+    mended(Difference.WORKFLOW_BEHIND, a_workflow_that_is_older_than_the_record),
+    mended(Difference.WORKFLOW_BEHIND, a_workflow_whose_update_is_over, SLOW),
+    mended(Difference.ACTION_UNHEARD, a_yes_that_the_workflow_does_not_know),
+    mended(Difference.ACTION_UNHEARD, a_lost_card_that_the_workflow_does_not_know_of, SLOW),
+    mended(Difference.WORKFLOW_UNKNOWN, a_workflow_of_no_update_on_record, FILES),
+    mended(Difference.RECORD_BEHIND, a_record_that_is_older_than_its_workflow, FILES),
+    mended(Difference.REQUEST_NOT_AT_CA, a_request_that_the_ca_has_lost),
+    mended(Difference.AFTERWORK_OWED, a_certificate_of_a_lost_card_that_stands),
 )
 
 
-@pytest.mark.parametrize("made", CASES, ids=lambda made: made.__name__)
-async def test_a_difference_is_told_and_mended_once(made, lodger):
-    async with made(lodger) as told:
+@pytest.mark.parametrize("case", CASES)
+async def test_a_difference_is_told_and_mended_once(case, lodger):
+    async with case.made(lodger) as told:
+        assert case.objections(told) == []
         before = await rows_of_all_tables(lodger.sessions)
         assert await lodger.reconcile() == [replace(told, mended="")]
         assert await rows_of_all_tables(lodger.sessions) == before
 
         assert await lodger.reconcile(apply=True) == [told]
-        if not told.mended:
+        if case.is_mended:
+            facts = {"mended": {case.kind: 1}, "standing": 0}
+            assert await newest_of(lodger, "reconciled") == facts
+        else:
             assert await rows_of_all_tables(lodger.sessions) == before
+    assert await lodger.reconcile() == []
+
+
+async def newest_of(lodger, kind):
+    """Return the facts of the newest entry of a kind in the audit trail."""
+    entry = (await found(lodger.sessions, AuditEntry, kind=kind))[-1]
+    return json.loads(entry.text)["facts"]
+
+
+@pytest.mark.slow
+async def test_a_lost_request_of_an_update_that_cannot_go_on_is_told_beside_the_reason(lodger):
+    one, name = await asked(lodger)
+    card = update(Card).where(col(Card.id) == one.update.card_id)
+    await lodger.workflow_is_lost(one)
+    await change(lodger, card.values(holder_id=build.OPERATOR))
+    await change(lodger, delete(CaRequest).where(col(CaRequest.request_id) == name))
+
+    lost, unasked = await lodger.reconcile(apply=True)
+
+    assert lost.remedy == "it cannot go on: the card belongs to somebody else now"
+    assert unasked.remedy == "its workflow is not there: see to that first, it asks then"
+    assert not lost.mended
+    assert not unasked.mended
+
+    await change(lodger, card.values(holder_id=build.HOLDER))
+    lost, *_ = await lodger.reconcile(apply=True)
+    assert lost.mended == "it was started anew"
+    await until(lambda: found(lodger.sessions, CaRequest, request_id=name), what="the request")
     assert await lodger.reconcile() == []

@@ -6,29 +6,38 @@ A case makes one difference, says what a person is to read of it, and then does 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.client import Client
 
+from cardflow import lifecycle
 from cardflow.ca import RevocationReason
 from cardflow.ca.embedded import open_issuing_key
 from cardflow.checkpoint_files import export
 from cardflow.db import checkpoints
-from cardflow.db.tables import Document
+from cardflow.db.tables import Document, JournalAnswer, JournalEntry
 from cardflow.db.update_record import UpdateRecord
 from cardflow.documents.store import FileStore
-from cardflow.model import EventKind, LaneStage, ObjectRef, Stage, Verdict, new_id
+from cardflow.model import Act, EventKind, LaneStage, ObjectRef, Role, Stage, Verdict, new_id
 from cardflow.reconcile import Difference, Finding, Installation
+from cardflow.reconcile.resuming import unheard
 from cardflow.sql import create_engine, sessions_of
 from cardflow.x509 import facts_of_certificate
 from tests import build
 from tests.ca.making import AUTOMATIC, OFFICER, Home, a_request, issue
 from tests.db.rows import audit_kinds, store
 from tests.db.test_opening import ROOT
+from tests.db.test_projection import Story
 from tests.reconcile.books import Books
+from tests.reconcile.cases import left, mended
 
 NOBODY = "127.0.0.1:1"
+# The start is the input's, the officers' word the CA's; at the card people are asked again.
+NOT_SAID_AGAIN = {
+    *(Act.OPEN, Act.RESUME, Act.DECIDE_REQUEST),
+    *(Act.CONTINUE, Act.SIGN_DOCUMENT),
+}
 REASON = RevocationReason.CESSATION_OF_OPERATION
 A_PDF = b"%PDF-1.7 signed by hand"
 STORE = "documents"
@@ -163,6 +172,28 @@ async def a_request_of_no_update(books):
     await reject(books, request.request_id)
 
 
+@asynccontextmanager
+async def a_request_whose_update_is_over(books):
+    """The update was cancelled before it knew that officers had been asked."""
+    story = await books.opened()
+    name = f"{story.update.update_id}:1:{AUTOMATIC}"
+    await books.ca.submit(a_request(OFFICER, request_id=name))
+    await cancelled(story)
+    yield Finding(
+        Difference.REQUEST_UNKNOWN,
+        name,
+        f"Request {name} waits at the CA, and its update is over and does not know it.",
+        "an officer rejects it at the CA",
+    )
+    await reject(books, name)
+
+
+async def cancelled(story):
+    story.lane(AUTOMATIC, stage=LaneStage.CANCELLED)
+    story.end(Stage.CANCELLED)
+    await story.tell(EventKind.CANCELLED)
+
+
 async def reject(books, name):
     digest = (await books.ca.request(name)).digest
     await books.ca.decide(name, build.OFFICER, Verdict.REJECT, "nobody waits for it", digest)
@@ -202,9 +233,7 @@ async def a_certificate_whose_update_is_over(books):
     story = await books.opened()
     name, pem = await books.asked(story)
     number = facts_of_certificate(pem).serial_number
-    story.lane(AUTOMATIC, stage=LaneStage.CANCELLED)
-    story.end(Stage.CANCELLED)
-    await story.tell(EventKind.CANCELLED)
+    await cancelled(story)
     remedy = f"cardflow ca revoke {number} --reason cessationOfOperation"
     yield not_taken(name, number, "over", remedy)
     await books.ca.revoke(number, REASON)
@@ -259,28 +288,97 @@ async def a_revocation_that_the_ca_has_forgotten(books):
     await books.ca.revoke(number, REASON)
 
 
+@asynccontextmanager
+async def a_certificate_on_a_cleared_card(books):
+    """It was to be revoked when the card was cleared; that update has no request at the CA."""
+    before, number = await books.completed()
+    update = build.to_clear(before.update)
+    plan = replace(update.plan, removed_serial_numbers=(number,))
+    story = await on_the_same_card(books, build.signed(replace(update, plan=plan)))
+    story.end(Stage.COMPLETED)
+    await story.tell(EventKind.COMPLETED)
+    yield Finding(
+        Difference.AFTERWORK_OWED,
+        story.update.update_id,
+        f"Update {story.update.update_id} has ended, and at the CA still stands what was to be "
+        f"revoked or withdrawn: {number}.",
+        "`--apply` has it done",
+    )
+    await books.ca.revoke(number, REASON)
+    await books.set_certificate(number, state="revoked")
+
+
+async def on_the_same_card(books, update):
+    name = f"card-update/{update.card_id}"
+    assert await books.there.record.open(update, name) == []
+    return Story(books.there.record, update)
+
+
 CASES = (
-    a_trail_shorter_than_its_checkpoint,
-    a_document_that_is_not_in_the_store,
-    a_document_that_was_changed_in_the_store,
-    a_certificate_of_no_update,
-    a_request_of_no_update,
-    a_certificate_that_its_open_update_has_forgotten,
-    a_certificate_whose_update_is_over,
-    a_certificate_that_the_ca_never_saw,
-    a_revocation_that_is_not_on_record,
-    a_revocation_that_the_ca_has_forgotten,
+    left(Difference.RECORD_CUT, a_trail_shorter_than_its_checkpoint),
+    left(Difference.DOCUMENT_MISSING, a_document_that_is_not_in_the_store),
+    left(Difference.DOCUMENT_MISSING, a_document_that_was_changed_in_the_store),
+    left(Difference.CERTIFICATE_UNKNOWN, a_certificate_of_no_update),
+    left(Difference.REQUEST_UNKNOWN, a_request_of_no_update),
+    left(Difference.REQUEST_UNKNOWN, a_request_whose_update_is_over),
+    left(Difference.CERTIFICATE_NOT_TAKEN, a_certificate_that_its_open_update_has_forgotten),
+    left(Difference.CERTIFICATE_NOT_TAKEN, a_certificate_whose_update_is_over),
+    left(Difference.CERTIFICATE_NOT_AT_CA, a_certificate_that_the_ca_never_saw),
+    mended(Difference.REVOCATION_MISSING, a_revocation_that_is_not_on_record),
+    left(Difference.REVOCATION_UNDONE, a_revocation_that_the_ca_has_forgotten),
 )
 
 
-@pytest.mark.parametrize("made", CASES, ids=lambda made: made.__name__)
-async def test_a_difference_is_told_and_goes_by_its_remedy_and_by_nothing_else(made, books):
-    async with made(books) as told:
+@pytest.mark.parametrize("case", CASES)
+async def test_a_difference_is_told_and_goes_by_its_remedy_and_by_nothing_else(case, books):
+    async with case.made(books) as told:
+        assert case.objections(told) == []
         before = await books.content()
         assert await books.look() == [replace(told, mended="")]
         assert await books.content() == before
 
         assert await books.look(apply=True) == [told]
-        assert (await books.content() == before) is not bool(told.mended)
+        assert (await books.content() == before) is not case.is_mended
     assert await books.look() == []
     assert await books.look(apply=True) == []
+
+
+async def test_what_a_cleared_card_left_to_be_revoked_is_found_by_the_update_alone(books):
+    async with a_certificate_on_a_cleared_card(books) as told:
+        assert await books.look() == [told]
+    assert await books.look() == []
+
+
+async def test_a_certificate_that_has_expired_needs_no_ca_any_more(books):
+    _, number = await books.completed()
+    await books.forgotten_by_ca(number)
+    assert len(await books.look()) == 1
+
+    await books.set_certificate(number, not_after=datetime.now(UTC) - timedelta(seconds=1))
+
+    assert await books.look() == []
+
+
+async def test_documents_of_closed_updates_are_read_when_every_document_is(books):
+    story, row, file = await a_document(books)
+    await cancelled(story)
+    file.unlink()
+
+    assert await books.look() == []
+    assert [one.about for one in await books.look(every_document=True)] == [row.id]
+
+
+@pytest.mark.parametrize("act", Act)
+async def test_whatever_a_workflow_is_told_is_said_again_but_not_the_clicks_at_a_card(act):
+    update = build.an_update(build.a_policy(), opened_at=datetime.now(UTC))
+    action = build.an_action(update, act, build.HOLDER, Role.HOLDER)
+    entry = JournalEntry(
+        action_id=action.id, update_id=update.update_id, token=build.signer().sign(action),
+        recorded_at=action.at,
+    )  # fmt: skip
+    answer = JournalAnswer(action_id=action.id, accepted=True, answer="", recorded_at=action.at)
+    view = lifecycle.view(update, lifecycle.begin(update))
+
+    assert (unheard([(entry, answer)], view, set()) == [entry]) is (act not in NOT_SAID_AGAIN)
+    assert unheard([(entry, None)], view, set()) == []
+    assert unheard([(entry, answer)], view, {action.id}) == []
