@@ -110,11 +110,11 @@ class One(Installation):
         lanes = [lane for lane in view.state.lanes if lane.stage is not LaneStage.READY]
         return (lanes or view.state.lanes)[0]
 
-    async def step(self) -> bool:
-        """Do what the update waits for; False once it has ended."""
+    async def step(self, seen: UpdateView | None = None) -> bool:
+        """Do what the update waits for, or waited for when it was seen; False once it has ended."""
         if (await self.handle.describe()).status is not WorkflowExecutionStatus.RUNNING:
             return False
-        view = await self.view()
+        view = seen or await self.view()
         lane = self.first_open(view)
         match lane.stage:
             case LaneStage.PREPARING | LaneStage.READY if view.state.visit is None:
@@ -266,8 +266,8 @@ class House:
     async def at(self, stage: LaneStage, *entries) -> One:
         """Return an update whose first lane stands at the stage, on record."""
         one = await self.an_update(*entries)
-        while (await one.view()).state.lanes[0].stage is not stage:
-            await one.step()
+        while (view := await one.view()).state.lanes[0].stage is not stage:
+            assert await one.step(view), "it has ended before"
         await self.publication(one)
         return one
 
