@@ -18,7 +18,7 @@ from tests.chaos.people import Answered, Ledger, Person
 if TYPE_CHECKING:
     from tests.chaos.world import Armed, Stop, World
 
-STUCK_AFTER = 60  # seconds in which nothing happened to an update
+STUCK_AFTER = 90  # seconds in which an update came no further, however many visits it had
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
 HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.15
@@ -177,10 +177,10 @@ class Case:
     async def finish(self, update_id: str, *, until: str = "") -> dict[str, Any]:
         """Take turns for all whom the update waits for, until it ends or a lane is at ``until``."""
         turns = Turns(self, update_id)
-        moved, deadline = (-1, ""), 0.0
+        moved, deadline = [""], 0.0
         while True:
             view = await self.view(update_id)
-            if view and (now := (view["state"]["events"], view["stage"])) != moved:
+            if view and (now := _stages(view)) != moved:
                 moved, deadline = now, time.monotonic() + STUCK_AFTER
             if view and (view["stage"] in ENDED or _stands_at(view, until)):
                 return view
@@ -219,7 +219,7 @@ class Case:
         desk = await self.desk()
         deadline = time.monotonic() + SETTLED_WITHIN
         while True:
-            found = [*desk.alarms]
+            found = [*desk.alarms, *self._deserters()]
             for update_id, ledger in self.ledgers.items():
                 found += await findings(
                     self.world, desk, update_id, ledger, self.expected[update_id]
@@ -227,6 +227,11 @@ class Case:
             if not found or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(0.2)
+
+    def _deserters(self) -> list[str]:
+        """An agent waits for whatever is away; a worker may end, and is started again."""
+        ended = {name for at, name in self.world.ended if at > self._began}
+        return [f"{name} ended by itself" for name in sorted(ended) if name.startswith("agent-")]
 
 
 @dataclass
@@ -313,6 +318,10 @@ def _place(view: dict[str, Any], lane: dict[str, Any]) -> tuple[Any, ...]:
     """Return what is done once; a visit that should sign may end before it has."""
     tries = view["state"]["events"] if view["policy_name"] == "signed" else 0
     return lane["plan"]["lane"], lane["stage"], lane["since"], tries
+
+
+def _stages(view: dict[str, Any]) -> list[str]:
+    return [lane["stage"] for lane in view["state"]["lanes"]]
 
 
 def _stands_at(view: dict[str, Any], stage: str) -> bool:

@@ -22,6 +22,8 @@ def _everything(world: "World") -> Iterator[tuple[float, str]]:
     for kill in world.kills:
         at, _, whom = kill.partition(" ")
         yield float(at), f"KILLED    {whom}"
+    for at, whom in world.ended:
+        yield at, f"ENDED     {whom}, by itself"
     for line in (world.board / "trace").read_text().splitlines():
         at, pid, name = line.split()
         yield float(at), f"point     {name} ({pid})"

@@ -16,7 +16,7 @@ from cli.processes import ROOT
 from tests.chaos.forking import is_alive
 
 PATIENCE = 30
-TRIES = 5
+TRIES = 10
 
 
 class Line:
@@ -77,6 +77,7 @@ class Process:
     is_ready: Callable[[], Awaitable[bool]]
     pid: int = 0
     starts: int = 0
+    doomed: int = 0  # how many are killing it
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def up(self) -> None:
@@ -86,6 +87,7 @@ class Process:
             self.starts += 1
             if await self.ready():
                 return
+            await asyncio.sleep(0.2)  # what it needs may be starting too
         raise AssertionError(f"{self.name} ended while starting, {TRIES} times")
 
     async def ready(self) -> bool:
@@ -99,10 +101,21 @@ class Process:
             await asyncio.sleep(0.03)
         return False
 
+    async def kept(self) -> bool:
+        """Start it again if it has ended by itself, as a supervisor does; tell whether it had."""
+        if not self.pid or self.doomed or is_alive(self.pid) or self.turn.locked():
+            return False
+        async with self.turn:
+            if has_ended := not is_alive(self.pid):
+                await self.up()
+        return has_ended
+
     async def killed(self) -> None:
         """Have it killed, at this instant, and started again."""
+        self.doomed += 1
         await kill(self.pid)  # before our turn: who has it waits for what may have stopped
         async with self.turn:
+            self.doomed -= 1
             if not is_alive(self.pid):
                 await self.up()
 

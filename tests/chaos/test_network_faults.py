@@ -129,8 +129,9 @@ async def _moved(world: World, name: str, **changed: str) -> None:
     process = world.processes[name]
     environment = {setting_name(key): value for key, value in changed.items()}
     process.start = partial(fork, world, name, environment)
-    await kill(process.pid)
-    process.pid = await process.start()
+    async with process.turn:
+        await kill(process.pid)
+        process.pid = await process.start()
 
 
 @asynccontextmanager

@@ -94,8 +94,8 @@ POLICIES = {
     "portal": ("portal", "web", "R", "precheck = true"),
     "signed": ("portal", "web", "F", 'certificate_form_signature = "electronic"'),
 }
-QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="2s"')
-WATCH_EVERY = 0.02
+QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="1s"')
+WATCH_EVERY, SUPERVISE_EVERY = 0.02, 0.5
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ class World:
     desks: list[Desk] = field(default_factory=list)
     armed: dict[str, Armed] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
+    ended: list[tuple[float, str]] = field(default_factory=list)  # by themselves
     verified: tuple[int, str] = (0, START)  # how far the audit chain was found whole
     eye: Line = field(init=False)
     records: Records = field(init=False)
@@ -170,6 +171,14 @@ class World:
                 name, _, pid = found.partition("@")
                 self._left.append(asyncio.create_task(self._stopped(name, int(pid))))
             await asyncio.sleep(WATCH_EVERY)
+
+    async def supervise(self) -> None:
+        """Start again who has ended by itself: a worker does whose Temporal is being killed."""
+        while True:
+            for process in list(self.processes.values()):
+                if await process.kept():
+                    self.ended.append((time.time(), process.name))
+            await asyncio.sleep(SUPERVISE_EVERY)
 
     async def _stopped(self, name: str, pid: int) -> None:
         armed = self.armed.pop(name)
@@ -304,8 +313,8 @@ async def _start(here: World, stack: AsyncExitStack) -> None:
         here.processes[name] = Process(name, start, partial(ready, here.settings))
     await asyncio.gather(*(here.processes[name].up() for name in ("api", "worker")))
     here.temporal = await connect(here.settings)
-    watching = asyncio.create_task(here.watch())
-    stack.callback(watching.cancel)
+    for lasting in (here.watch(), here.supervise()):
+        stack.callback(asyncio.create_task(lasting).cancel)
 
 
 async def fork(here: World, name: str, environment: dict[str, str], *arguments: str) -> int:
@@ -416,7 +425,8 @@ async def new_desk(here: World, stack: AsyncExitStack, name: str) -> Desk:
     start = partial(fork, here, f"agent-{name}", surroundings, *command)
     process = Process(f"agent-{name}", start, _at_once)
     here.processes[process.name] = process
-    await process.up()
+    async with process.turn:
+        await process.up()
     here.desks.append(desk)
     while not (await holder.get(f"/cards/{desk.card_id}/contents"))["connected"]:
         assert is_alive(process.pid)

@@ -48,8 +48,8 @@ LATE = ("pyhanko.sign", "pyhanko.stamp", "typst", "cardflow.documents.long_term"
 
 def hurry() -> None:
     """Have whoever waits for a process that may be dead wait shortly."""
-    limits.WORK = limits.AFTERWORK = limits.ROUND = timedelta(seconds=3)
-    limits.SILENCE = timedelta(seconds=2)
+    limits.WORK = limits.AFTERWORK = limits.ROUND = timedelta(seconds=1.5)
+    limits.SILENCE = timedelta(seconds=1.2)
     limits.STICKY = timedelta(seconds=1)
     at_the_ca.BUDGET["start_to_close_timeout"] = limits.WORK
     agent.connection.HEARTBEAT_EVERY_SECONDS = 0.1  # type: ignore[misc]
