@@ -52,7 +52,7 @@ def hurry() -> None:
     limits.SILENCE = timedelta(seconds=1.2)
     limits.STICKY = timedelta(seconds=1)
     at_the_ca.BUDGET["start_to_close_timeout"] = limits.WORK
-    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.1  # type: ignore[misc]
+    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.05  # type: ignore[misc]
     agent.connection.LONGEST_BACKOFF_SECONDS = 0.4  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
     api.checkpoints.LOOK_EVERY_SECONDS = 1
