@@ -24,6 +24,7 @@ HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
 CHANGED = "what would be done has changed"
+AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
 
@@ -154,14 +155,15 @@ class Case:
         return update_id
 
     async def _opened(self, desk: Desk, digest: str, ledger: Ledger) -> Any:
-        """Return the new update; who is told that the plan is another one by now looks again."""
+        """Return the new update; who is told to look again, at the card or at the plan, does."""
         address = f"/cards/{desk.card_id}/updates"
         for _ in range(20):
             try:
                 return await desk.holder.post(address, ledger, json={"plan_digest": digest})
             except Answered as no:
-                if CHANGED not in no.text:
+                if CHANGED not in no.text and AWAY not in no.text:
                     raise
+            await asyncio.sleep(THOUGHT)
             digest = (await self._plan(desk))["digest"]
         raise Broken("the plan is another one each time it is looked at")
 
