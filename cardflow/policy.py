@@ -274,7 +274,7 @@ def _dropped(
     wanted = {entry.profile for entry in policy.profiles}
     return [
         c
-        for c in situation.on_card
+        for c in (*situation.on_card, *situation.missing)
         if c.kind is CertificateKind.MANAGED
         and c.profile not in wanted
         and not (

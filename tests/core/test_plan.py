@@ -114,6 +114,14 @@ def test_a_lane_replaces_what_was_written_since_the_card_was_last_seen():
     assert lane.replaced_serial_numbers == ("old-logon",)
 
 
+def test_what_the_policy_no_longer_has_goes_even_if_it_is_newer_than_the_last_look():
+    written = on_card("mail", 20)
+    policy, names = build.a_policy(build.an_entry("logon")), {"logon": "CN=Ada"}
+    situation = Situation("update-1", [], names, NOW, missing=[written])
+
+    assert make_plan(policy, PROFILES, situation, Selection()).removes == (written.ref,)
+
+
 def test_the_new_keys_id_is_chosen_before_the_card_is_touched():
     (lane,) = plan().lanes
     (other,) = make_plan(
