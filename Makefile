@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # By file: xdist 3.8 marks groups in a place that pytest 9.2 no longer reads.
-PYTEST := $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 FAST := not (softhsm or s3 or browser or tpm2 or temporal or openssl or e2e or slow)
 export PYTHONPATH := $(CURDIR)
 
