@@ -25,7 +25,9 @@ def card(*pems):
     )
 
 
-@pytest.mark.parametrize(("key", "named"), [("ours", "ours"), (THEIR_KEY, "")])
+@pytest.mark.parametrize(
+    ("key", "named"), [("ours", "ours"), (THEIR_KEY, "")], ids=["ours", "theirs"]
+)
 def test_what_was_not_seen_is_named_by_its_key_unless_somebody_else_needs_that(key, named):
     here = card(FOREIGN)
     written = certificate(here, "logon", 20, spki_sha256=key)
