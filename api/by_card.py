@@ -28,6 +28,7 @@ from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
 from cardflow.sql import transaction
 from cardflow.x509 import sha256_of
+from cardflow.x509.reading import UNREADABLE
 
 DEEPEST = 4  # CA certificates between the card's and a root
 NO_CARD = "no card was shown; put it in the reader, close this browser's windows, and try again"
@@ -56,7 +57,7 @@ def objection(der: bytes, known: list[x509.Certificate], now: datetime) -> str:
     try:
         certificate = x509.load_der_x509_certificate(der)
         usages = _usages(certificate)
-    except (ValueError, x509.DuplicateExtension):
+    except (*UNREADABLE, x509.DuplicateExtension):
         return "the card's certificate cannot be read"
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         return "the card's certificate is not valid at this time; have the card updated"

@@ -21,6 +21,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from cardflow.errors import Refused
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
+from cardflow.x509.reading import UNREADABLE
 
 CARRIERS = (b"client-cert", b"client-cert-chain", b"x-ssl-client-cert")
 PROOF = b"x-cardflow-proxy"
@@ -77,7 +78,7 @@ class Proxied:
             return None
         try:
             return _rfc9440(values[0]) if wanted == b"client-cert" else _escaped(values[0])
-        except (ValueError, Refused):
+        except (*UNREADABLE, Refused):
             log.warning("the proxy's header %s cannot be read", self._settings.card_header)
             return None
 

@@ -139,7 +139,7 @@ def _certificate(header: dict[str, object], root: str) -> x509.Certificate:
 def _trusted(encoded: str, root: str) -> x509.Certificate:
     try:
         certificate = x509.load_der_x509_certificate(base64.b64decode(encoded, validate=True))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Refused("the token's certificate cannot be read") from error
     check_issued_by(certificate, root)
     return certificate

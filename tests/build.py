@@ -260,3 +260,9 @@ def deciding(
         verdict=verdict,
         reason=reason,
     )
+
+
+def of_version_60(der: bytes) -> bytes:
+    """Return the certificate with a version that there is not (RFC 5280 4.1.2.1)."""
+    version = bytes.fromhex("a003020102")
+    return der.replace(version, version[:-1] + bytes([59]), 1)

@@ -21,6 +21,7 @@ from cardflow.failpoints import effect
 from cardflow.jobs import Outcome
 from cardflow.model import KeyType, ObjectRef
 from cardflow.x509 import key_type_of, sha256_of, spki_sha256
+from cardflow.x509.reading import UNREADABLE
 
 # tpm2-pkcs11 1.9 refuses a usage that is spelled out and takes the same usage as a default.
 _PUBLIC = {Attribute.ENCRYPT: DEFAULT, Attribute.WRAP: DEFAULT, Attribute.VERIFY: DEFAULT}
@@ -229,6 +230,6 @@ def _certifies(der: bytes, spki: str) -> bool:
 def _public_key_in(der: bytes) -> PublicKey | None:
     try:
         public = x509.load_der_x509_certificate(der).public_key()
-    except ValueError:
+    except UNREADABLE:
         return None
     return public if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) else None

@@ -13,7 +13,7 @@ from pkcs11 import Attribute, ObjectClass, PKCS11Error, Session, _pkcs11
 from agent.drivers.failures import named
 from agent.drivers.keys import Item
 from agent.drivers.modules import printable
-from cardflow.x509.reading import tolerant
+from cardflow.x509.reading import UNREADABLE, tolerant
 
 Template = Mapping[Attribute, object]
 _search = _pkcs11.SearchIter  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def stored_certificate(item: Item) -> StoredCertificate | None:
     try:
         with tolerant():
             certificate = x509.load_der_x509_certificate(der)
-    except ValueError:
+    except UNREADABLE:
         return None
     label = printable(read(item, Attribute.LABEL).decode("utf-8", errors="replace"))
     return StoredCertificate(item, read(item, Attribute.ID), label, der, certificate)

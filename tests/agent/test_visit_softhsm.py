@@ -1,11 +1,13 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cardflow.jobs import ClearJob, JobKind, Outcome, write_message
 from cardflow.model import KeyType, ObjectRef
 from cardflow.x509 import load_certificate, load_csr, sha256_of, spki_sha256, verify_signature
 from tests.agent.desk import ref_of
+from tests.build import of_version_60
 
 pytestmark = [pytest.mark.softhsm, pytest.mark.usefixtures("forked_visits")]
 
@@ -159,6 +161,19 @@ async def test_a_torn_pair_of_ours_is_made_anew_and_others_stay(desk):
     assert again[0].reused is False
     assert again[0].csr_pem != keys[0].csr_pem
     assert desk.contents()["Public Key"] == sorted(key.cka_id for key in keys)
+
+
+async def test_a_certificate_of_no_known_version_beside_ours_is_left_alone(desk, tmp_path):
+    (key,) = await prepared(desk, desk.order())
+    order = desk.certificate_for(key)
+    der = load_certificate(order.certificate_pem).public_bytes(Encoding.DER)
+    (tmp_path / "odd").write_bytes(of_version_60(der))
+    desk.tool("--write-object", str(tmp_path / "odd"), "--type", "cert", "--id", "77")
+    desk.person.types(desk.pin)
+    wrote = await desk.run(desk.write_job(order))
+
+    assert wrote.outcome is Outcome.DONE, wrote
+    assert desk.certificate("77") == of_version_60(der)
 
 
 async def test_prepare_and_write_and_clean_up_share_one_login(desk):

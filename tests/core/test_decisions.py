@@ -66,6 +66,13 @@ def test_an_action_comes_back_from_its_token_as_it_was():
     assert decisions.read(a_token(), ROOT) == ACTION
 
 
+def test_a_certificate_of_no_known_version_is_refused():
+    der = build.of_version_60(build.signer().certificate.public_bytes(decisions.Encoding.DER))
+    token = a_token(header(x5c=[base64.b64encode(der).decode()]))
+
+    assert refusal(token) == "the token's certificate cannot be read"
+
+
 def test_signing_keys_change_without_touching_what_is_open():
     later = decisions.issue_signer(build.root(), now=NOW)
 

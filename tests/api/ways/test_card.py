@@ -20,6 +20,7 @@ from cardflow.secret_files import write_secret
 from cardflow.sql import transaction
 from cardflow.x509 import facts_of_certificate
 from tests.api.ways.conftest import CLIENT_AUTH, Authority, CardInHand, put
+from tests.build import of_version_60
 from tests.ca.making import a_key
 
 PROXY, STRANGER = "192.0.2.10", "203.0.113.5"  # RFC 5737
@@ -82,6 +83,10 @@ def visit(app):
 
 def rfc9440(card: CardInHand) -> tuple[str, str]:
     return "Client-Cert", f":{base64.b64encode(card.der).decode()}:"
+
+
+def odd(card: CardInHand) -> str:
+    return f":{base64.b64encode(of_version_60(card.der)).decode()}:"
 
 
 def escaped(card: CardInHand) -> tuple[str, str]:
@@ -149,6 +154,7 @@ UNREADABLE = [
     ("no byte sequence", lambda card: [("Client-Cert", base64.b64encode(card.der).decode())]),
     ("no base64", lambda _card: [("Client-Cert", ":%%%:")]),
     ("no certificate", lambda _card: [("Client-Cert", ":AAAA:")]),
+    ("a version that there is not", lambda card: [("Client-Cert", odd(card))]),
     ("far too long", lambda _card: [("Client-Cert", f":{'A' * 40_000}:")]),
     ("the other header", lambda card: [escaped(card)]),
     ("a chain alone", lambda card: [("Client-Cert-Chain", rfc9440(card)[1])]),
