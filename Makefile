@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 # By file: xdist 3.8 marks groups in a place that pytest 9.2 no longer reads.
 PYTEST := $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
-FAST := tests/core tests/mail tests/architecture tests/fuzz tests/replay
+FAST := tests/core tests/mail tests/architecture tests/fuzz
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ run: setup ## Start everything and stay up; Ctrl-C stops it, starting again goes
 test: setup-tests ## All tests but the slow ones
 	@$(PYTEST) -m "not slow"
 
-test-fast: setup-dev ## Rules, mails, structure, parsers and replayed histories, in half a minute
+test-fast: setup-dev ## Rules, mails, structure and parsers, in half a minute
 	@$(PYTEST) -m "not slow" $(FAST)
 
 test-all: setup-tests setup-node ## Every test
