@@ -4,8 +4,6 @@ from dataclasses import replace
 
 from sqlalchemy import select
 from sqlmodel import col
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cardflow.ca.tables import CaCertificate, CaRequest
 from cardflow.db.tables import Update
@@ -80,14 +78,6 @@ async def _afterwork(there: Installation, update_id: str, owed: AfterworkOrder) 
     )
     if not there.apply:
         return found
-    try:
-        await there.client.start_workflow(
-            AFTERWORK,
-            owed,
-            id=f"afterwork/{update_id}",
-            task_queue=there.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        )
-    except WorkflowAlreadyStartedError:
-        return replace(found, mended="the workflow that does it is at work")
-    return replace(found, mended="it was ordered")
+    if await there.order(AFTERWORK, owed, id=f"afterwork/{update_id}"):
+        return replace(found, mended="it was ordered")
+    return replace(found, mended="the workflow that does it is at work")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from cardflow.db.update_record import UpdateRecord
 from cardflow.decisions import Signer
@@ -27,6 +29,17 @@ class Installation:
     checkpoint_dir: Path
     apply: bool = False
     every_document: bool = False  # else those of open updates only
+
+    async def order(self, workflow: str, order: object, *, id: str) -> bool:
+        """Have it carried out by a workflow; False when that one is at work already."""
+        policy = WorkflowIDConflictPolicy.FAIL
+        try:
+            await self.client.start_workflow(
+                workflow, order, id=id, task_queue=self.task_queue, id_conflict_policy=policy
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
 
 
 def workflow_id(card_id: str) -> str:

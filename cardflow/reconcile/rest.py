@@ -6,8 +6,6 @@ from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlmodel import col
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from cardflow.ca.tables import CaRequest
@@ -141,14 +139,6 @@ async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Findi
     found = Finding(Difference.MAIL_STUCK, update_id, say, "`--apply` has it delivered")
     if not there.apply:
         return found
-    try:
-        await there.client.start_workflow(
-            DELIVERY,
-            MailOrder(tuple(mails)),
-            id=f"mail/{update_id}/again",
-            task_queue=there.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        )
-    except WorkflowAlreadyStartedError:
-        return replace(found, mended="a delivery is at work")
-    return replace(found, mended="the delivery was ordered")
+    if await there.order(DELIVERY, MailOrder(tuple(mails)), id=f"mail/{update_id}/again"):
+        return replace(found, mended="the delivery was ordered")
+    return replace(found, mended="a delivery is at work")

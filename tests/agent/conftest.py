@@ -1,5 +1,4 @@
 import asyncio
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from agent.messages import LONGEST_LINE, line
 from tests.agent.desk import SOFTHSM, Desk, Person, SoftHsmReader
 from tests.chaos.forking import Forked
 from tests.chaos.instruments.zygote import Zygote
+from tests.chaos.processes import inherited
 
 PIN = "246810"
 
@@ -46,8 +46,7 @@ def forked_visits(zygote, monkeypatch):
     """Visits start as forks, in a tenth of the time; those of the agent's own process do not."""
 
     async def start(module, first_message):
-        environment = dict(os.environ)  # noqa: TID251 (programs inherit it)
-        ours, pid = zygote.process(module.rpartition(".")[2], environment)
+        ours, pid = zygote.process(module.rpartition(".")[2], inherited())
         reader, writer = await asyncio.open_connection(sock=ours, limit=LONGEST_LINE)
         writer.write(line(first_message))
         return Child(Forked(pid), reader, writer)
