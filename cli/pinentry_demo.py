@@ -40,8 +40,10 @@ def _environment(state_dir: Path) -> str:
     """Return the one setting that counts here; to load all of them takes longer than a prompt."""
     file = state_dir / "cardflow.toml"
     chosen = tomllib.loads(file.read_text()) if file.exists() else {}
-    given = os.environ.get("CARDFLOW_ENVIRONMENT")  # noqa: TID251 (cardflow.settings is the slow part)
-    return str(given or chosen.get("environment", "demo"))
+    for name, given in os.environ.items():  # noqa: TID251 (cardflow.settings is the slow part)
+        if name.upper() == "CARDFLOW_ENVIRONMENT":  # in any case, as the settings read it
+            return given
+    return str(chosen.get("environment", "demo"))
 
 
 def conversation(  # a person's part, played with the demo card

@@ -61,6 +61,18 @@ def test_the_pin_prompt_refuses_a_production_profile(
     assert "123456" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["CARDFLOW_ENVIRONMENT", "cardflow_environment"])
+@pytest.mark.parametrize("said", ["production", ""])
+def test_the_pin_prompt_hears_the_environment_as_the_settings_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    write_secret(tmp_path / "pin", b"123456")
+    (tmp_path / DEMO_MARKER).touch()
+    monkeypatch.setenv(name, said)
+
+    assert main([str(tmp_path), str(tmp_path / "pin")]) == 1
+
+
 def test_objects_are_read_from_what_pkcs11_tool_prints() -> None:
     assert objects_by_id(LISTING) == {
         "7041": ["Certificate"],
