@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
+from temporalio.converter import DataConverter
 from temporalio.runtime import (
     LogForwardingConfig,
     LoggingConfig,
@@ -21,7 +21,7 @@ from cardflow.errors import Unavailable
 from cardflow.key_ring import KeyFile, Ring
 from cardflow.settings import Settings
 from cardflow.temporal.codec import WaryCodec
-from cardflow.temporal.foreign import WaryPayloadConverter
+from cardflow.temporal.foreign import WaryFailureConverter, WaryPayloadConverter
 
 
 async def connect(settings: Settings, *, metrics: bool = False) -> Client:
@@ -53,7 +53,7 @@ def data_converter(ring: Ring) -> DataConverter:
         DataConverter.default,
         payload_codec=WaryCodec(ring),
         payload_converter_class=WaryPayloadConverter,
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        failure_converter_class=WaryFailureConverter,
     )
 
 

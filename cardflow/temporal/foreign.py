@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.common import RawValue
 from temporalio.converter import (
     CompositePayloadConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
     EncodingPayloadConverter,
     PayloadConverter,
@@ -66,3 +68,21 @@ class WaryPayloadConverter(CompositePayloadConverter):
         """Add to what is usual."""
         usual = DefaultPayloadConverter.default_encoding_payload_converters
         super().__init__(*usual, ForeignPayload())
+
+
+class WaryFailureConverter(DefaultFailureConverterWithEncodedAttributes):
+    """Reads that something was cancelled without the foreign details of it.
+
+    Temporal's server itself writes some, in plain, when an activity is cancelled between two tries
+    (ACTIVITY_ID_NOT_STARTED in its workflow task handler). Refusing them would stall the workflow.
+    """
+
+    def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
+        """Return the exception that the failure tells of."""
+        details = failure.canceled_failure_info.details.payloads
+        if any(payload.metadata.get("encoding") == FOREIGN.encode() for payload in details):
+            known = Failure()
+            known.CopyFrom(failure)
+            known.canceled_failure_info.ClearField("details")
+            failure = known
+        return super().from_failure(failure, payload_converter)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.matrix import Fault, Run, on_sqlite, parameters
 
-pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal]
 
 
 @pytest.mark.parametrize("fault", parameters(on_sqlite()))

@@ -3,8 +3,10 @@
 import logging
 
 import pytest
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import ApplicationFailureInfo, CanceledFailureInfo, Failure
 from temporalio.common import RawValue
+from temporalio.exceptions import CancelledError
 
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
@@ -57,6 +59,33 @@ async def test_what_cannot_be_decrypted_is_told_to_the_security_log(caplog) -> N
 
     (line,) = caplog.messages
     assert "changed or cut" in line
+
+
+async def test_the_server_may_say_in_plain_why_something_was_cancelled() -> None:
+    info = CanceledFailureInfo(details=Payloads(payloads=[PLAIN]))
+
+    read = await data_converter(RING).decode_failure(Failure(canceled_failure_info=info))
+
+    assert isinstance(read, CancelledError)
+    assert list(read.details) == []
+
+
+async def test_what_we_say_of_a_cancellation_is_read() -> None:
+    converter = data_converter(RING)
+    failure = Failure()
+    await converter.encode_failure(CancelledError("over", "a word"), failure)
+
+    read = await converter.decode_failure(failure)
+
+    assert isinstance(read, CancelledError)
+    assert list(read.details) == ["a word"]
+
+
+async def test_nobody_else_can_say_why_an_activity_failed() -> None:
+    info = ApplicationFailureInfo(details=Payloads(payloads=[PLAIN]))
+
+    with pytest.raises(Refused, match="not encrypted by this installation"):
+        await data_converter(RING).decode_failure(Failure(application_failure_info=info))
 
 
 @pytest.mark.parametrize(

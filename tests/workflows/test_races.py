@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
 
 from cardflow.model import (
     Act,
@@ -24,7 +25,7 @@ from cardflow.model import (
 from cardflow.orders import AfterworkOrder, MailOrder, RevokeOrder
 from tests.build import HOLDER, a_policy, an_action, an_entry, continuing
 from tests.waiting import PATIENCE, until
-from tests.workflows.conftest import World
+from tests.workflows.conftest import World, machine, workstation
 from workflows.afterwork import Afterwork, Delivery
 from workflows.at_the_ca import order_for
 from workflows.card_update import CA_ANSWERED
@@ -126,6 +127,22 @@ async def test_lanes_that_were_undone_do_not_hold_up_the_end(world: World) -> No
     assert end.at - no.at < timedelta(minutes=10), (
         "the CA is asked for an hour before anybody gives up"
     )
+
+
+@pytest.mark.temporal
+async def test_an_update_ends_whose_request_the_ca_did_not_take_yet(
+    temporal_env: WorkflowEnvironment,
+) -> None:
+    """The real server says in plain that what it cancels between two tries was not at work."""
+    world = World(temporal_env, f"cardflow-{new_id()}")
+    async with machine(world), workstation(world):
+        await world.open(a_policy(an_entry("logon", F)))
+        world.ca.down = 1_000
+        await world.visit()
+        await until(lambda: world.ca.submissions, what="a CA that does not answer")
+        await world.act(cancelling(world.update))
+
+        assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.CANCELLED
 
 
 async def test_a_part_that_breaks_is_not_passed_over_in_silence(world: World) -> None:
