@@ -49,8 +49,8 @@ test-all: setup-tests setup-node ## Every test
 test-postgres: setup-tests setup-node ## Every test, with all databases on a PostgreSQL server that the run starts
 	@$(PYTEST) --database postgresql
 
-test-described: setup-tests ## Ask each operation of the API 1,000 times by chance; more than an hour
-	@$(PYTEST) tests/api/described -m slow --examples 1000
+test-described: setup-tests ## Ask each operation of the API 1,000 times by chance; the better part of an hour
+	@$(PYTEST) --dist load tests/api/described -m slow --examples 1000
 
 check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m ruff format --check .

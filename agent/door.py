@@ -93,7 +93,7 @@ class Door:
                 return await self._client.request(
                     method, url, content=body, headers=headers, timeout=patience
                 )
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, ssl.SSLError) as error:  # a broken record comes as it is
             why = f"{type(error).__name__}: {error}"[:200]
             raise Unavailable(f"the server does not answer ({why})") from error
 

@@ -51,7 +51,7 @@ class Checked(httpx2.AsyncBaseTransport):
         """Return the answer, if it is one that may be read."""
         until = asyncio.get_running_loop().time() + self._seconds
         request.headers["Accept-Encoding"] = "identity"  # a small answer could become a huge one
-        async with _in_time(until):
+        async with _heard(until):
             response = await self._sent(request)
         if objection := _objection_to(response):
             await response.aclose()
@@ -89,7 +89,7 @@ class _Short(httpx2.AsyncByteStream):
         """Yield the bytes, or raise when there are too many or they come too slowly."""
         size, chunks = 0, aiter(self._stream)
         while True:
-            async with _in_time(self._until):
+            async with _heard(self._until):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 return
@@ -104,10 +104,12 @@ class _Short(httpx2.AsyncByteStream):
 
 
 @asynccontextmanager
-async def _in_time(until: float) -> AsyncIterator[None]:
+async def _heard(until: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout_at(until):
             yield
+    except ssl.SSLError as error:  # a broken record; httpx lets it through as it is
+        raise httpx2.ReadError(str(error)) from error
     except TimeoutError as error:
         raise httpx2.ReadTimeout("the answer takes too long") from error
 

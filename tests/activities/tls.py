@@ -1,6 +1,7 @@
 """TLS for a server on loopback, and a client's context that trusts it."""
 
 import ipaddress
+import os
 import ssl
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -34,3 +35,8 @@ def server_context(key):
         file.flush()
         theirs.load_cert_chain(file.name)
     return theirs, ssl.create_default_context(cadata=pem.decode())
+
+
+def garble(writer):
+    """Send a TLS record that no key made, past the connection's own TLS (RFC 8446 5.2)."""
+    os.write(writer.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))

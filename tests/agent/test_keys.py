@@ -1,6 +1,7 @@
 """A workstation's keys change: whatever is lost on the way, it can speak to its server after."""
 
 import asyncio
+import ssl
 import stat
 
 import pytest
@@ -11,7 +12,8 @@ from agent.keys import Keys
 from agent.settings import Enrolment, StateDir
 from cardflow.errors import Refused, Unavailable
 from cardflow.job_keys import raw_hex, succession
-from tests.agent.door_double import AGENT_ID, opened_door
+from tests.activities.tls import garble
+from tests.agent.door_double import AGENT_ID, make_tls, opened_door
 
 
 @pytest.fixture
@@ -124,3 +126,19 @@ async def test_a_job_key_that_the_pinned_one_did_not_name_is_not_followed(server
 
     assert not await keys.follow_job_key()
     assert state.enrolment().job_key == pinned
+
+
+async def test_a_broken_tls_record_is_a_server_that_does_not_answer(tmp_path):
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        garble(writer)
+
+    make_tls(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "server.pem", tmp_path / "server-key.pem")
+    async with await asyncio.start_server(speak, "127.0.0.1", 0, ssl=tls) as server:
+        origin = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+        root = tmp_path / "root.pem"
+        async with Door(origin, root, Ed25519PrivateKey.generate(), AGENT_ID) as door:
+            with pytest.raises(Unavailable, match="does not answer.*SSLError"):
+                await door.send("GET", "/agent/v1/jobs")

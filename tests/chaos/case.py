@@ -66,7 +66,7 @@ class Case:
         """Return the desk of this case, waiting until one is free."""
         if self._desk is None:
             self._desk = self._own or await self.world.free.get()
-            self._desk.alarms = []
+            self._desk.alarms, self._began = [], time.time()
         return self._desk
 
     async def __aenter__(self) -> Self:

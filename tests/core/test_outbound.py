@@ -19,7 +19,7 @@ from cardflow.errors import Refused, Unavailable
 from cardflow.outbound import Outbound, objection_to, outbound
 from cardflow.outbound_http import Barred, http_client
 from cardflow.settings import Settings
-from tests.activities.tls import server_context
+from tests.activities.tls import garble, server_context
 
 HERE = "127.0.0.1"
 MACHINE, LINK, CLOUD, NO_ONE = (
@@ -262,3 +262,22 @@ async def test_the_certificate_is_checked_for_the_name_and_not_for_the_address()
         with pytest.raises(httpx2.ConnectError, match=r"certificate|Hostname"):
             await get(reach, f"https://other.example:{one.port}/", tls=ours)
         assert (await get(reach, f"https://{HERE}:{one.port}/", tls=ours)).text == "hi"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi"],
+    ids=["instead of the answer", "within the answer"],
+)
+async def test_a_broken_tls_record_is_told_as_a_network_that_fails(answer):
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        garble(writer)
+
+    theirs, ours = server_context(ec.generate_private_key(ec.SECP256R1()))
+    async with await asyncio.start_server(speak, HERE, 0, ssl=theirs) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(httpx2.ReadError, match="(?i)decrypt"):
+            await get(BESIDE, f"https://{HERE}:{port}/", tls=ours)
