@@ -140,5 +140,5 @@ async def test_a_broken_tls_record_is_a_server_that_does_not_answer(tmp_path):
         origin = f"https://localhost:{server.sockets[0].getsockname()[1]}"
         root = tmp_path / "root.pem"
         async with Door(origin, root, Ed25519PrivateKey.generate(), AGENT_ID) as door:
-            with pytest.raises(Unavailable, match="does not answer.*SSLError"):
+            with pytest.raises(Unavailable, match=r"does not answer.*SSLError"):
                 await door.send("GET", "/agent/v1/jobs")

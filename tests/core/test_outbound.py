@@ -279,5 +279,5 @@ async def test_a_broken_tls_record_is_told_as_a_network_that_fails(answer):
     theirs, ours = server_context(ec.generate_private_key(ec.SECP256R1()))
     async with await asyncio.start_server(speak, HERE, 0, ssl=theirs) as server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(httpx2.ReadError, match="(?i)decrypt"):
+        with pytest.raises(httpx2.ReadError, match=r"(?i)decrypt"):
             await get(BESIDE, f"https://{HERE}:{port}/", tls=ours)
