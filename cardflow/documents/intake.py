@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from cardflow.documents import qr
 from cardflow.documents.confined import said_by
-from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
+from cardflow.documents.examiner import READY, SIGNED, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.scanner import Scanner, refuse_infected
 from cardflow.documents.signatures import SignatureFindings, findings_of
@@ -18,7 +18,7 @@ from cardflow.errors import Refused
 
 __all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "Trust", "inspect_upload"]
 
-_EXAMINER = "cardflow.documents.examiner"
+_OF_SIGNATURES = "cardflow.documents.examiner.signature"  # half a second; most files have none
 _KILLED = "the file takes too much work to be shown; print it and scan the paper"
 _log = logging.getLogger(__name__)
 
@@ -106,21 +106,23 @@ def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[
 
 async def _examined(data: bytes, limits: Limits, trust: Trust | None) -> Examined:
     told = json.dumps(asdict(trust) if trust else None).encode() + b"\n"
-    ready, _, answer = (await said_by(_EXAMINER, told + data, limits)).partition(b"\n")
+    loads = _OF_SIGNATURES if trust and SIGNED in data else ""
+    said = await said_by("upload", told + data, limits, loads=loads)
+    ready, _, answer = said.partition(b"\n")
     if ready != READY:
         msg = "the examiner of uploads does not start"
         raise RuntimeError(msg)
     try:
-        said = json.loads(answer)
+        found = json.loads(answer)
     except ValueError:
         raise Refused(_KILLED) from None
-    if "fault" in said:
-        msg = f"the examiner of uploads lacks something: {said['fault']}"
+    if "fault" in found:
+        msg = f"the examiner of uploads lacks something: {found['fault']}"
         raise RuntimeError(msg)
-    if "failed" in said:
-        _log.warning("an upload could not be parsed: %s", said["failed"])
+    if "failed" in found:
+        _log.warning("an upload could not be parsed: %s", found["failed"])
         raise Refused("the file is damaged; scan the form again and upload that")
-    if "refused" in said:
-        raise Refused(*said["refused"])
-    signature = said.pop("signature")
-    return Examined(**said, signature=SignatureSeen(**signature) if signature else None)
+    if "refused" in found:
+        raise Refused(*found["refused"])
+    signature = found.pop("signature")
+    return Examined(**found, signature=SignatureSeen(**signature) if signature else None)

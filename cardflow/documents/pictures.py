@@ -7,7 +7,6 @@ from cardflow.documents.confined import said_by
 from cardflow.documents.examiner import READY, Limits
 from cardflow.errors import Refused
 
-_PAINTER = "cardflow.documents.examiner.picture"
 _END = b"IEND\xaeB`\x82\n"  # PNG 3rd edition, 11.2.5, and the line's end
 _AT_ONCE = asyncio.Semaphore(2)  # each takes a core for a while; others wait their turn
 SHOWN = ("application/pdf", "image/png", "image/jpeg")
@@ -28,7 +27,7 @@ async def picture_of(
 ) -> bytes:
     """Return page ``number`` of a document as a PNG; refuse what cannot be shown."""
     async with _AT_ONCE:
-        said = await said_by(_PAINTER, data, limits, str(number), str(PIXELS[size]))
+        said = await said_by("picture", data, limits, str(number), str(PIXELS[size]))
     ready, _, png = said.partition(b"\n")
     if ready != READY:
         msg = "the painter of documents does not start"

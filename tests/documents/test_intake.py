@@ -4,13 +4,14 @@ import asyncio
 import hashlib
 import os
 import re
-import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cardflow.documents.confined import _examiner
 from cardflow.documents.examiner import Limits
 from cardflow.documents.examiner.examination import examine
 from cardflow.documents.intake import Code, IntakeFindings, inspect_upload
@@ -57,19 +58,20 @@ async def test_the_whole_corpus_in_a_confined_process(case: Case) -> None:
 
 
 async def _expect(case: Case, limits: Limits) -> None:
-    data, before = case.make(), _seconds_of_children()
+    data = case.make()
     try:
         answer = str((await inspected(data, limits)).qr)
     except Refused as refused:
         answer = str(refused)
 
     assert re.search(case.outcome, answer)
-    assert _seconds_of_children() - before < 5
+    assert sum(map(seconds_of, looking())) < 5
 
 
-def _seconds_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+def seconds_of(process: str) -> float:
+    """Return the processor time that a process has taken."""
+    user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_the_corpus_is_large_and_each_case_has_its_own_name() -> None:
@@ -117,14 +119,14 @@ async def test_a_busy_machine_is_no_reason_to_refuse() -> None:
 
 
 async def test_more_files_at_once_than_the_machine_bears_wait_their_turn() -> None:
-    others = [asyncio.create_task(inspected(b"I sign.")) for _ in range(4)]
+    scan = saved(page(300))
+    others = [asyncio.create_task(inspected(scan)) for _ in range(4)]
     await asyncio.sleep(0)  # each has begun
 
     with pytest.raises(Unavailable, match="many files are being examined"):
         await inspected(form(), replace(LIMITS, wall_seconds=0.01))
 
-    answers = await asyncio.gather(*others, return_exceptions=True)
-    assert all(isinstance(answer, Refused) for answer in answers)
+    assert [found.qr for found in await asyncio.gather(*others)] == [Code.MATCHES] * 4
 
 
 async def test_an_examiner_that_cannot_start_is_a_fault_of_ours() -> None:
@@ -133,15 +135,41 @@ async def test_an_examiner_that_cannot_start_is_a_fault_of_ours() -> None:
 
 
 async def test_an_inspection_that_nobody_waits_for_leaves_no_process() -> None:
-    def children() -> set[str]:
-        return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-
-    before = children()  # of servers that other tests share
+    await inspected(form())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.03):
             await inspected(form())
 
-    assert children() <= before
+    assert all("(zombie)" in Path(f"/proc/{pid}/status").read_text() for pid in looking())
+
+
+async def test_each_file_has_a_process_that_ends_with_it() -> None:
+    await inspected(form())
+    before = looking()
+    await inspected(form())
+
+    (last,) = looking()
+    assert last not in before
+    assert 0 < seconds_of(last) < 5
+
+
+async def test_an_examiner_that_was_killed_is_started_again() -> None:
+    await inspected(form())
+    os.kill(examiner(), signal.SIGKILL)
+
+    assert (await inspected(form())).qr is Code.MATCHES
+
+
+def examiner() -> int:
+    """Return the process that forks for each file."""
+    assert _examiner._process
+    return _examiner._process.pid
+
+
+def looking() -> list[str]:
+    """Return the processes that have been forked and not taken note of yet."""
+    pid = examiner()
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 async def test_many_uploads_at_once_are_told_apart() -> None:

@@ -27,7 +27,7 @@ from cardflow import checkpoints, decisions
 from cardflow.checkpoint_files import read_tokens
 from cardflow.documents import qr
 from cardflow.documents.examiner import Limits
-from cardflow.documents.examiner.__main__ import answered
+from cardflow.documents.examiner.upload import answered
 from cardflow.enrolment import code_id
 from cardflow.errors import Refused
 from cardflow.evidence.archive import Archive

@@ -1,13 +1,16 @@
 """Takes uploads apart, in a process of its own: what breaks a parser breaks nothing else.
 
-The process has no key, no environment and, once it starts to parse, no way to open a file or a
-connection. What it answers is believed only as far as ``intake`` checks it.
+Each file has a process, with no key, no environment and, once it starts to parse, no way to open
+a file or a connection. What it answers is believed only as far as ``intake`` checks it.
 """
 
 from dataclasses import dataclass, field
 from typing import Final
 
 READY: Final = b"ready"  # said before the first byte is parsed: what ends later is the file's doing
+# ISO 32000-2 12.8.1: a signature covers the ranges that its dictionary names in the clear.
+SIGNED: Final = b"/ByteRange"
+LONGEST_ORDER: Final = 65536
 ANSWER_BYTES: Final = 64 * 1024
 PICTURE_BYTES: Final = 32 * 1024 * 1024
 

@@ -18,7 +18,6 @@ _END = 0xD9
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 Image.preinit()
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def examine_image(data: bytes, limits: Limits) -> Examined:
@@ -36,6 +35,7 @@ def examine_image(data: bytes, limits: Limits) -> Examined:
 
 def _decoded(data: bytes, limits: Limits) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = limits.max_pixels
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             _refuse_by_header(picture, limits)

@@ -1,10 +1,9 @@
-"""One run: limits, a page's number and a size from the command line, one file in, one PNG out.
+"""A page of a document: its number and a size are told, one file in, one PNG out.
 
 A PNG that does not come to its end is no picture: the reader sees by its last chunk.
 """
 
 import io
-import json
 import struct
 import sys
 import warnings
@@ -20,18 +19,16 @@ _DENSITY = 200 / 72  # dots per inch over PDF units per inch
 _DAMAGE = (pypdfium2.PdfiumError, OSError, ValueError, SyntaxError, struct.error, IndexError)
 
 Image.preinit()
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
-def main() -> None:
+def main(limits: Limits, number: str, most_pixels: str) -> None:
     """Answer ``ready``, then the page as a PNG; nothing when it cannot be shown."""
-    limits = Limits(**json.loads(sys.argv[1]))
-    number, most_pixels = int(sys.argv[2]), int(sys.argv[3])
     data = sys.stdin.buffer.read()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     confine(limits, PICTURE_BYTES)
     say(READY)
     try:
-        say(picture_of(data, number, most_pixels, limits))
+        say(picture_of(data, int(number), int(most_pixels), limits))
     except (*_DAMAGE, MemoryError):
         return
 
@@ -61,7 +58,3 @@ def _decoded(data: bytes, most_pixels: int, limits: Limits) -> Image.Image:
         picture.draft("RGB", size)
         small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
         return ImageOps.exif_transpose(small)
-
-
-if __name__ == "__main__":
-    main()
