@@ -54,9 +54,9 @@ async def _said_by(order: bytes, data: bytes, seconds: float) -> bytes:
     with tempfile.TemporaryFile() as said, os.fdopen(os.memfd_create("file"), "w+b", 0) as given:
         given.write(data)
         given.seek(0)
-        beginning = asyncio.create_task(
-            asyncio.to_thread(_examiner.look, order, given.fileno(), said.fileno())
-        )
+        # Copies, which the thread closes: whoever waits for it may be cancelled before it is done.
+        copies = os.dup(given.fileno()), os.dup(said.fileno())
+        beginning = asyncio.create_task(asyncio.to_thread(_examiner.look, order, *copies))
         try:
             async with asyncio.timeout(seconds):
                 await _end_of(await asyncio.shield(beginning))
@@ -99,17 +99,24 @@ class _Examiner:
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self, order: bytes, given: int, said: int) -> int:
-        """Return the pidfd of a process that looks at the file."""
-        with self._turn:
-            for _ in range(_TRIES):
-                line = self._line or self._started()
-                try:
-                    socket.send_fds(line, [order], [given, said])
-                    _, (process, *_), _, _ = socket.recv_fds(line, 16, 1)
-                except (OSError, ValueError):  # it is gone: no answer, or one without a process
-                    self.end()
-                else:
-                    return int(process)
+        """Return the pidfd of a process that looks at the file; both descriptors are closed."""
+        try:
+            with self._turn:
+                return self._begun(order, given, said)
+        finally:
+            os.close(given)
+            os.close(said)
+
+    def _begun(self, order: bytes, given: int, said: int) -> int:
+        for _ in range(_TRIES):
+            line = self._line or self._started()
+            try:
+                socket.send_fds(line, [order], [given, said])
+                _, (process, *_), _, _ = socket.recv_fds(line, 16, 1)
+            except (OSError, ValueError):  # it is gone: no answer, or one without a process
+                self.end()
+            else:
+                return int(process)
         msg = "the examiner of documents does not start"
         raise RuntimeError(msg)
 
