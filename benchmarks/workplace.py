@@ -143,9 +143,12 @@ async def at_work(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 def processor_ms(pid: int) -> float:
-    """Return the processor time of a process and of the children that it has outlived."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) * 1000 / TICKS
+    """Return the processor time of a process and its children, those that are gone included."""
+    process = Path(f"/proc/{pid}")
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    own = sum(int(field) for field in fields[11:15]) * 1000 / TICKS
+    children = [c for task in process.glob("task/*/children") for c in task.read_text().split()]
+    return own + sum(processor_ms(int(child)) for child in children)
 
 
 def resident_mib(pid: int) -> float:
