@@ -15,7 +15,7 @@ from api.bridge import Bridge, Dismissed, Revoked
 from api.card_tasks import CardTasks, Task, TaskOver
 from api.enrolment import enrol
 from api.job_tokens import JobSigner
-from api.problems import Problem, public_problems
+from api.problems import Problem, invalid, public_problems
 from api.sealing import Sealer
 from api.shapes import Out
 from api.state import Everything, State
@@ -154,7 +154,9 @@ async def report_presence(request: Request, response: Response, state: Everythin
         async with admitted(request, state) as call:
             tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
             if len({token.token_serial for token in tokens}) < len(tokens):
-                raise Problem(422, "two tokens report the same serial number")
+                raise invalid(
+                    "tokens", "two report the same serial number", "report each token once"
+                )
             await replace_presence(call.session, call.agent, tokens, now=utc_now())
             if is_key_due(state.settings, call.agent, utc_now()):
                 response.headers[DUE] = "due"

@@ -21,7 +21,7 @@ from api.policies import (
 )
 from api.policy_changes import ChangeOut, LineOut, key_changes, line_changes
 from api.policy_trial import Reach, TrialLine, try_on_cards
-from api.problems import not_found, problems
+from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
 from api.shapes import Out
 from api.state import Everything, State
@@ -114,6 +114,9 @@ async def _tried(
 ) -> Policy:
     """Return the policy of the body, or the version that was named."""
     if not name:
+        if not await request.body():
+            remedy = "send one, or name one that there is"
+            raise invalid("body", "there is no policy to try", remedy)
         return judged(await toml_of(request), state.profiles)
     newest = await newest_version(session, name)
     row = await find_version(session, name, version) if version else newest

@@ -139,6 +139,8 @@ def _flag(data: Any, where: str) -> bool:
 
 
 def _whole(data: Any, where: str) -> int:
+    if isinstance(data, float) and data.is_integer():  # 1.0 is 1 (JSON Schema 2020-12, 6.1.1)
+        data = int(data)
     if isinstance(data, bool) or not isinstance(data, int) or abs(data) > LARGEST_INTEGER:
         raise Refused(f"{where}: a whole number is expected")
     return data

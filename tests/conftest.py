@@ -128,17 +128,26 @@ async def temporal_env(codec_ring: KeyRing) -> AsyncIterator[WorkflowEnvironment
 
     Tests that use it carry the marker ``temporal``.
     """
-    environment = await WorkflowEnvironment.start_local(
-        namespace="cardflow",
-        dev_server_existing_path=str(server_program()),
-        dev_server_extra_args=ENGINE_FLAGS,
-        dev_server_log_level="error",
-        search_attributes=SEARCH_ATTRIBUTES,
-        data_converter=data_converter(codec_ring),
-        runtime=runtime(),
-    )
-    async with environment:
+    async with await _dev_server(codec_ring) as environment:
         yield environment
+
+
+async def _dev_server(ring: KeyRing) -> WorkflowEnvironment:
+    tries = 3
+    while True:
+        try:
+            return await WorkflowEnvironment.start_local(
+                namespace="cardflow",
+                dev_server_existing_path=str(server_program()),
+                dev_server_extra_args=ENGINE_FLAGS,
+                dev_server_log_level="error",
+                search_attributes=SEARCH_ATTRIBUTES,
+                data_converter=data_converter(ring),
+                runtime=runtime(),
+            )
+        except RuntimeError:  # the SDK gives it five seconds, whatever else the machine does
+            if not (tries := tries - 1):
+                raise
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ def changed(path, value):
         (["card", "opens_visit"], 1, "true or false"),
         (["card", "hold_seconds"], True, "whole number"),
         (["card", "hold_seconds"], 1.5, "whole number"),
+        (["card", "hold_seconds"], 1e300, "whole number"),
         (["card", "hold_seconds"], 2**60, "whole number"),
         (["debts"], {}, "PrepareJob.debts: a list"),
         (["debts"], [None], r"PrepareJob.debts\[0\]: an object"),
@@ -84,6 +85,12 @@ def changed(path, value):
 def test_what_the_type_does_not_say_is_refused_by_name(path, value, objection):
     with pytest.raises(Refused, match=objection):
         from_json(PrepareJob, changed(path, value))
+
+
+def test_one_and_no_tenths_is_one():
+    job = from_json(PrepareJob, changed(["card", "hold_seconds"], 30.0))
+
+    assert repr(job.card.hold_seconds) == "30"
 
 
 def test_a_missing_field_is_named():

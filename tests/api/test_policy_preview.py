@@ -242,9 +242,12 @@ async def test_a_dry_run_of_what_is_not_there_or_not_good_is_refused_before_it_s
     unknown = await ada.post(f"{POLICIES}/dry-run", params={"name": "nobody"})
     bad = await ada.post(f"{POLICIES}/dry-run", content='name = "x"', headers=TOML)
     plain = await ada.post(f"{POLICIES}/dry-run", content=STAFF)
+    nothing = await ada.post(f"{POLICIES}/dry-run", params={"version": 1})
 
-    assert [answer.status_code for answer in (unknown, bad, plain)] == [404, 422, 415]
+    answers = (unknown, bad, plain, nothing)
+    assert [answer.status_code for answer in answers] == [404, 422, 415, 422]
     assert "missing" in reasons(bad)
+    assert "there is no policy to try" in reasons(nothing)
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.ADMIN])
