@@ -22,7 +22,7 @@ from cardflow.errors import Refused
 from cardflow.httpsig import Verified, verify
 from cardflow.settings import Settings
 from cardflow.sql import transaction
-from cardflow.wire import TEXT_PATTERN, from_json, parsed
+from cardflow.wire import LARGEST_INTEGER, TEXT_PATTERN, from_json, parsed
 
 BODY_LIMIT = 1024 * 1024  # a thousand certificates
 PRODUCT = re.compile(r"cardflow-agent/([0-9A-Za-z.+-]{1,50})")
@@ -198,7 +198,7 @@ def takes(cls: type) -> dict[str, Any]:
 
 
 def _as_read(schema: Any) -> Any:
-    """Return the schema with what ``from_json`` refuses besides: unknown fields, odd characters."""
+    """Return the schema with what ``from_json`` refuses besides: unknown fields, odd text, ..."""
     if isinstance(schema, list):
         return [_as_read(one) for one in schema]
     if not isinstance(schema, dict):
@@ -209,4 +209,6 @@ def _as_read(schema: Any) -> Any:
             return {"additionalProperties": False} | read
         case "string" if not read.keys() & {"enum", "const", "format"}:
             return read | {"pattern": TEXT_PATTERN}
+        case "integer":
+            return {"minimum": -LARGEST_INTEGER, "maximum": LARGEST_INTEGER} | read
     return read

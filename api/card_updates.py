@@ -25,7 +25,7 @@ from api.planning import (
 )
 from api.problems import problems, refused
 from api.routing import GuardedRoute, Reading
-from api.shapes import Id, In, Out, Reason
+from api.shapes import Filled, Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import OpenedOut, VisitOut
 from api.update_views import shown_update
@@ -86,7 +86,7 @@ class UpdateIn(In):
 class ClearIn(In):
     """Why everything of ours is to be revoked and removed, and from which card."""
 
-    reason: Annotated[Reason, Field(min_length=1)]
+    reason: Annotated[Reason, Filled]
     confirm: Annotated[str, StringConstraints(max_length=64)]
 
 

@@ -28,7 +28,9 @@ Tier = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 class IdentityIn(In):
     """The account that a person signs in with, by what the provider calls it (`sub`)."""
 
-    subject: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
+    subject: Annotated[
+        str, Field(min_length=1, max_length=255, pattern=r"^ *[\x21-\x7e][\x20-\x7e]*$")
+    ]
 
 
 class IdentityOut(Out):

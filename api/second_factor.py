@@ -12,7 +12,7 @@ from api.authorize import Caller, Permission
 from api.mailing import domain_of, send_soon
 from api.problems import invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import Id, In, Out
+from api.shapes import Filled, Id, In, Out
 from api.state import AppKeys, AppSettings, Everything
 from cardflow.db import audit
 from cardflow.db.notices import queue_notices
@@ -70,7 +70,7 @@ class SetupOut(Out):
 class CodeIn(In):
     """A one-time code from the app."""
 
-    code: Annotated[str, Field(min_length=1, max_length=20)]
+    code: Annotated[str, Field(max_length=20), Filled]
 
 
 class RecoveryCodesOut(Out):

@@ -59,9 +59,16 @@ WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 Instant = Annotated[AwareDatetime, BeforeValidator(written_out)]
 Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")]
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
+# What is cut off at both ends (Unicode White_Space), said so that all dialects agree about it.
+SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=200,
+        pattern=rf"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f{SPACE}][^\x00-\x1f\x7f]*$",
+    ),
 ]
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
@@ -70,6 +77,7 @@ Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
 TimeZone = Annotated[str, AfterValidator(known_zone_or_none)]  # IANA name; empty: the house's
 MailDigest = Literal["off", "daily"]
 Reason = Annotated[str, StringConstraints(max_length=1000)]
+Filled = StringConstraints(min_length=1, pattern=f"[^{SPACE}]")
 Secret = Annotated[str, StringConstraints(max_length=LONGEST, strip_whitespace=False)]
 # The rest of what a password must be is said by ``password_objections``, in a sentence.
 NewPassword = Annotated[Secret, Field(json_schema_extra={"minLength": SHORTEST})]

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
 from api.actions import Taken, take, take_signed
 from api.auth import Proof, may
@@ -14,7 +14,7 @@ from api.idempotency import GivenKey, id_for
 from api.paging import Page, Paging, page
 from api.problems import not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import Id, In, Out, Reason
+from api.shapes import Filled, Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import MailOut, PersonRef, UpdateLine, UpdateOut, VisitOut
 from api.update_views import shown_line, shown_update, visible_update
@@ -51,7 +51,7 @@ NOT_TOLD = ("csr_pem", "certificate_pem", "signature", "nonce")
 class ReasonIn(In):
     """Why."""
 
-    reason: Annotated[Reason, Field(min_length=1)]
+    reason: Annotated[Reason, Filled]
 
 
 class NothingIn(In):
