@@ -198,7 +198,7 @@ def takes(cls: type) -> dict[str, Any]:
 
 
 def _as_read(schema: Any) -> Any:
-    """Return the schema with what ``from_json`` refuses besides: unknown fields, odd text, ..."""
+    """Return the schema with what ``from_json`` refuses besides, such as unknown fields."""
     if isinstance(schema, list):
         return [_as_read(one) for one in schema]
     if not isinstance(schema, dict):
