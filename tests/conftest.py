@@ -25,7 +25,10 @@ from tests.databases import Databases, Files, Server, postgresql_server
 TESTS = Path(__file__).parent
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 2 * 1024**3
-LONG_FILES_FIRST = ("e2e", "chaos", "agent", "browser", "api")  # so that processes end together
+LONG_FILES_FIRST = (  # so that processes end together
+    *("e2e/", "chaos/test_pairs", "chaos/test_kills", "chaos/test_network", "chaos/"),
+    *("agent/", "browser/", "api/"),
+)
 
 
 def pytest_configure() -> None:
@@ -56,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with long files; leave out what is about SQLite while all is on PostgreSQL."""
-    items.sort(key=lambda item: _rank(item.path.relative_to(TESTS).parts[0]))
+    items.sort(key=lambda item: _rank(str(item.path.relative_to(TESTS))))
     if config.getoption("--database") == "sqlite":
         return
     left_out = [item for item in items if item.get_closest_marker("sqlite")]
@@ -64,8 +67,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-def _rank(folder: str) -> int:
-    return (*LONG_FILES_FIRST, folder).index(folder)
+def _rank(path: str) -> int:
+    ranks = [n for n, start in enumerate(LONG_FILES_FIRST) if path.startswith(start)]
+    return min(ranks, default=len(LONG_FILES_FIRST))
 
 
 def pytest_collection_finish() -> None:

@@ -72,6 +72,9 @@ def test_a_line_of_the_journal_that_had_no_room_does_not_count(on_a_full_disk, n
 
 
 # Clocks. libfaketime stands before one of the world's processes; all others have the true time.
+# Its program ``faketime`` would stay between us and the process, and be killed in its place.
+
+LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 CLOCKS = [
     ("api", "+4m"),
@@ -95,10 +98,12 @@ async def ticking(world: World, name: str, offset: str) -> int:
     }
     with (world.log_dir / f"{name}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", "--", "faketime", "-f", offset),
+            *("setpriv", "--pdeathsig", "KILL", "--"),
             *(sys.executable, *PROGRAMS[name], *arguments),
             cwd=PROJECT,
-            env=inherited(PYTHONPATH=str(PROJECT), **environment),
+            env=inherited(
+                PYTHONPATH=str(PROJECT), LD_PRELOAD=LIBFAKETIME, FAKETIME=offset, **environment
+            ),
             stdout=log,
             stderr=log,
         )

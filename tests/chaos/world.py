@@ -216,8 +216,11 @@ class World:
         """I4 and I5 hold at this instant on every card that an update is under way on."""
         from tests.chaos.oracle import at_this_instant
 
-        for desk in [desk for desk in self.desks if desk.update_id and desk.old]:
-            desk.alarms += [f"at {why}: {alarm}" for alarm in await at_this_instant(self, desk)]
+        under_way = [(desk, desk.update_id) for desk in self.desks if desk.update_id and desk.old]
+        for desk, update_id in under_way:
+            alarms = await at_this_instant(self, desk)
+            if desk.update_id == update_id:  # else its update ended while we looked
+                desk.alarms += [f"at {why}: {alarm}" for alarm in alarms]
 
     async def seen_on(self, desk: Desk) -> dict[str, Any]:
         """Return what is on the card, by its own objects."""
