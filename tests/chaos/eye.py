@@ -84,6 +84,8 @@ def look(question: dict[str, str]) -> dict[str, Any]:
                 continue
             mates = [key for key in privates if value(key, Attribute.ID) == cka_id]
             complete = any(signs_for(key, certificate) for key in mates)
+            if not complete and not value(item, Attribute.VALUE):
+                continue  # it went, and then its key, while we looked
             pem = certificate.public_bytes(Encoding.PEM).decode()
             certificates.append({"cka_id": cka_id.hex(), "pem": pem, "complete": complete})
         return {

@@ -207,7 +207,7 @@ class Run:
             for _ in range(MORE_TRIES):
                 if await case.was_hit(LATE_HIT):
                     break
-                await travelled(case, fault.road)  # a neighbour's kill took it elsewhere
+                await travelled(case, fault.road, errand)  # a neighbour's kill took it elsewhere
 
     async def _kill(self, world: "World", fault: Fault) -> None:
         if fault.whom:
