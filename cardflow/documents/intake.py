@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from cardflow.documents import qr
 from cardflow.documents.confined import said_by
-from cardflow.documents.examiner import READY, SIGNED, Examined, Limits, SignatureSeen, Trust
+from cardflow.documents.examiner import READY, Examined, Limits, SignatureSeen, Trust
 from cardflow.documents.qr import DocumentIdentity
 from cardflow.documents.scanner import Scanner, refuse_infected
 from cardflow.documents.signatures import SignatureFindings, findings_of
@@ -18,6 +18,7 @@ from cardflow.errors import Refused
 
 __all__ = ["Code", "DocumentIdentity", "IntakeFindings", "Limits", "Trust", "inspect_upload"]
 
+SIGNED = b"/ByteRange"  # ISO 32000-2 12.8.1: a signature names the ranges that it covers in clear
 _OF_SIGNATURES = "cardflow.documents.examiner.signature"  # half a second; most files have none
 _KILLED = "the file takes too much work to be shown; print it and scan the paper"
 _log = logging.getLogger(__name__)
@@ -105,8 +106,9 @@ def _matched(codes: Iterable[str], expected: DocumentIdentity, keys: Collection[
 
 
 async def _examined(data: bytes, limits: Limits, trust: Trust | None) -> Examined:
+    trust = trust if SIGNED in data else None
     told = json.dumps(asdict(trust) if trust else None).encode() + b"\n"
-    loads = _OF_SIGNATURES if trust and SIGNED in data else ""
+    loads = _OF_SIGNATURES if trust else ""
     said = await said_by("upload", told + data, limits, loads=loads)
     ready, _, answer = said.partition(b"\n")
     if ready != READY:

@@ -30,12 +30,16 @@ def marked_foreign(payload: Payload, why: str) -> Payload:
     return Payload(metadata=metadata, data=payload.SerializeToString())
 
 
+def _is_foreign(payload: Payload) -> bool:
+    return payload.metadata.get("encoding") == FOREIGN.encode()
+
+
 def text_in(said: Sequence[RawValue]) -> str | None:
     """Return the one text that a message says, whoever encrypted it; None when it says no such."""
     if len(said) != 1:
         return None
     payload = said[0].payload
-    if payload.metadata.get("encoding") == FOREIGN.encode():
+    if _is_foreign(payload):
         payload = Payload.FromString(payload.data)
     try:
         text: object = PayloadConverter.default.from_payload(payload)
@@ -79,8 +83,7 @@ class WaryFailureConverter(DefaultFailureConverterWithEncodedAttributes):
 
     def from_failure(self, failure: Failure, payload_converter: PayloadConverter) -> BaseException:
         """Return the exception that the failure tells of."""
-        details = failure.canceled_failure_info.details.payloads
-        if any(payload.metadata.get("encoding") == FOREIGN.encode() for payload in details):
+        if any(map(_is_foreign, failure.canceled_failure_info.details.payloads)):
             known = Failure()
             known.CopyFrom(failure)
             known.canceled_failure_info.ClearField("details")

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 READY: Final = b"ready"  # said before the first byte is parsed: what ends later is the file's doing
-# ISO 32000-2 12.8.1: a signature covers the ranges that its dictionary names in the clear.
-SIGNED: Final = b"/ByteRange"
 LONGEST_ORDER: Final = 65536
 ANSWER_BYTES: Final = 64 * 1024
 PICTURE_BYTES: Final = 32 * 1024 * 1024

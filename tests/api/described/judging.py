@@ -191,7 +191,7 @@ def _by_shape(_context: Any, failure: Any, case: Any, response: Any) -> bool:
         return True
     told, label = json.loads(response.content), case.operation.label
     # A part of the address is chosen by its description, unless an earlier answer gave it.
-    fields = {error["field"] for error in told["errors"] if error["field"][:5] != "path."}
+    fields = {error["field"] for error in told["errors"] if not error["field"].startswith("path.")}
     in_words = label in LANGUAGES.get(told["type"], ())
     return not in_words and not (told["errors"] and fields <= excused(case.operation))
 
