@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,10 +53,9 @@ def root() -> Ed25519PrivateKey:
 
 @cache
 def signer() -> Signer:
-    """Return a signing key under the root."""
-    return decisions.issue_signer(
-        root(), now=datetime.now(UTC), days=36_500
-    )  # clocks of tests leap
+    """Return a signing key under the root, for all times that a test may speak of."""
+    yesterday = datetime.now(UTC) - timedelta(days=1)  # a long run's modules were loaded before now
+    return decisions.issue_signer(root(), now=yesterday, days=36_500)  # clocks of tests leap
 
 
 def a_profile(

@@ -26,7 +26,8 @@ TESTS = Path(__file__).parent
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 2 * 1024**3
 LONG_FILES_FIRST = (  # so that processes end together
-    *("e2e/", "chaos/test_pairs", "chaos/test_kills", "chaos/test_network", "chaos/"),
+    *("e2e/", "chaos/test_pairs", "chaos/test_kills", "chaos/test_network"),
+    *("chaos/test_server_kills", "chaos/"),
     *("agent/", "browser/", "api/"),
 )
 

@@ -148,9 +148,13 @@ def on_sqlite() -> list[Fault]:
 
 
 def on_postgresql() -> list[Fault]:
-    """Return all other cases."""
-    servers = [*random_kills("temporal"), *random_kills("database")]
-    return [*pairs()[PAIRS_HERE:], *stops()[STOPS_HERE:], *servers]
+    """Return the pairs and rests that are left."""
+    return [*pairs()[PAIRS_HERE:], *stops()[STOPS_HERE:]]
+
+
+def of_servers() -> list[Fault]:
+    """Return the kills of servers."""
+    return [*random_kills("temporal"), *random_kills("database")]
 
 
 def is_in_sample(fault: Fault) -> bool:

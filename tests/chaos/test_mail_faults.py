@@ -61,7 +61,7 @@ class Office:
         update = build.an_update(build.a_policy(), opened_at=NOW)
         await populate(self.sessions, update)
         record = UpdateRecord(self.sessions, decision_root=ROOT, mail_domain="example.org")
-        await record.open(update, f"card-update/{update.card_id}")
+        assert await record.open(update, f"card-update/{update.card_id}") == []
         story = Story(record, update)
         kinds = (MailKind.OPERATION_STARTED, MailKind.READY_TO_CONTINUE, MailKind.CANCELLED)
         events = [story.event(EventKind.OPENED, mail=kind) for kind in kinds]

@@ -1,11 +1,11 @@
-"""Two processes killed in one update, processes that rest too long, servers killed at any time."""
+"""Two processes killed in one update, and processes that rest for too long."""
 
 import pytest
 
 from tests.chaos.matrix import Fault, Run, on_postgresql, parameters
 
 pytestmark = [pytest.mark.e2e, pytest.mark.softhsm, pytest.mark.temporal, pytest.mark.slow]
-DATABASE = "postgresql"  # which has a process to kill
+DATABASE = "postgresql"  # the kills are on the other one
 
 
 @pytest.mark.parametrize("fault", parameters(on_postgresql()))
