@@ -114,7 +114,8 @@ def _meant(address: Address) -> tuple[Address, ...]:
 
 async def _connected(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    connection = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol's name, by which asyncio knows that small messages must not wait (Nagle).
+    connection = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     connection.setblocking(False)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):

@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +25,7 @@ from cardflow.temporal.foreign import marked_foreign
 
 ENCODING = b"binary/cardflow-aes256gcm"
 WORKFLOW = "workflow"  # in the metadata: an id, which Temporal has in clear anyway
+COMPRESSION, DEFLATE = "compression", b"deflate"  # in the metadata; RFC 1950
 NONCE_BYTES = 12  # NIST SP 800-38D 5.2.1.1
 # What a schedule starts has the time in its id, and each run is given the result of the last.
 STARTED_AT = re.compile(r"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
@@ -35,7 +37,8 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
     """AES-256-GCM; the ids of key and workflow are in the metadata, and all are authenticated.
 
     Where the SDK says whose payload it reads, one of another workflow is refused. What was written
-    before payloads were bound, and what belongs to no workflow, names none.
+    before payloads were bound, and what belongs to no workflow, names none. What becomes shorter by
+    it is compressed first; so is nothing that was written before payloads were compressed.
     """
 
     def __init__(self, ring: Ring, workflow: str = "") -> None:
@@ -62,10 +65,12 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         metadata = {"encoding": ENCODING, "key-id": key_id.encode()}
         if self._workflow:
             metadata[WORKFLOW] = self._workflow.encode()
+        plain = payload.SerializeToString()
+        if len(shorter := zlib.compress(plain)) < len(plain):
+            metadata[COMPRESSION], plain = DEFLATE, shorter
         nonce = os.urandom(NONCE_BYTES)
         cipher = AESGCM(self._ring.key(key_id))
-        bound = _bound(key_id, self._workflow)
-        data = nonce + cipher.encrypt(nonce, payload.SerializeToString(), bound)
+        data = nonce + cipher.encrypt(nonce, plain, _bound(metadata))
         return Payload(metadata=metadata, data=data)
 
     def _decrypt(self, payload: Payload) -> Payload:
@@ -76,10 +81,12 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
         nonce, data = payload.data[:NONCE_BYTES], payload.data[NONCE_BYTES:]
         cipher = AESGCM(self._ring.key(key_id))
         try:
-            plain = cipher.decrypt(nonce, data, _bound(key_id, workflow))
+            plain = cipher.decrypt(nonce, data, _bound(payload.metadata))
         except (InvalidTag, ValueError) as error:
             raise Refused(f"a payload under key {key_id!r} was changed or cut") from error
-        return Payload.FromString(plain)
+        # Only who has our key made this: it is as long as what we compressed.
+        is_compressed = payload.metadata.get(COMPRESSION) == DEFLATE
+        return Payload.FromString(zlib.decompress(plain) if is_compressed else plain)
 
 
 class WaryCodec(EncryptingCodec):
@@ -103,9 +110,11 @@ class WaryCodec(EncryptingCodec):
             return marked_foreign(payload, str(error))
 
 
-def _bound(key_id: str, workflow: str) -> bytes:
-    of_workflow = b"\0" + workflow.encode() if workflow else b""
-    return ENCODING + b"\0" + key_id.encode() + of_workflow
+def _bound(metadata: Mapping[str, bytes]) -> bytes:
+    """Return what is authenticated beside the data."""
+    encoding = ENCODING + metadata.get(COMPRESSION, b"")
+    workflow = metadata.get(WORKFLOW, b"")
+    return b"\0".join([encoding, metadata["key-id"], *([workflow] if workflow else ())])
 
 
 def _workflow_of(context: SerializationContext) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
 from temporalio.converter import ActivitySerializationContext, WorkflowSerializationContext
@@ -130,6 +131,41 @@ async def test_what_was_written_before_payloads_were_bound_is_still_read() -> No
     ring = KeyRing.generate()
 
     assert await of("card-update/a", ring).decode([await encrypted(ring)]) == [PLAIN]
+
+
+LONG = Payload(metadata={"encoding": b"json/plain"}, data=b"the same words, " * 100)
+
+
+async def test_what_becomes_shorter_by_it_is_compressed() -> None:
+    codec = EncryptingCodec(KeyRing.generate())
+    short, long = await codec.encode([PLAIN, LONG])
+
+    assert "compression" not in short.metadata
+    assert long.metadata["compression"] == b"deflate"
+    assert len(long.data) < len(LONG.data) / 10
+    assert await codec.decode([long]) == [LONG]
+
+
+@pytest.mark.parametrize("claimed", [None, b"gzip"])
+async def test_whether_it_is_compressed_is_bound_to_the_ciphertext(claimed: bytes | None) -> None:
+    codec = EncryptingCodec(KeyRing.generate())
+    (payload,) = await codec.encode([LONG])
+    del payload.metadata["compression"]
+    if claimed:
+        payload.metadata["compression"] = claimed
+
+    with pytest.raises(Refused, match="changed or cut"):
+        await codec.decode([payload])
+
+
+async def test_what_was_written_before_payloads_were_compressed_is_still_read() -> None:
+    ring, nonce, workflow = KeyRing.generate("old"), bytes(12), b"card-update/a"
+    bound = b"binary/cardflow-aes256gcm\0old\0" + workflow
+    data = AESGCM(ring.key("old")).encrypt(nonce, LONG.SerializeToString(), bound)
+    marks = {"encoding": b"binary/cardflow-aes256gcm", "key-id": b"old", "workflow": workflow}
+    before = Payload(metadata=marks, data=nonce + data)
+
+    assert await of("card-update/a", ring).decode([before]) == [LONG]
 
 
 async def test_without_a_workflow_to_compare_a_payload_is_read_all_the_same() -> None:
