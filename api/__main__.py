@@ -44,11 +44,11 @@ class Door(uvicorn.Server):
 async def serve(settings: Settings) -> None:
     """Serve both doors until SIGINT or SIGTERM; requests that run get a few seconds to end."""
     sockets = [
-        _listen("api_port", settings.api_host, settings.api_port),
-        _listen("door_port", settings.door_host, settings.door_port),
+        listening("api_port", settings.api_host, settings.api_port),
+        listening("door_port", settings.door_host, settings.door_port),
     ]
     if settings.card_sign_in == "direct":
-        sockets.append(_listen("card_port", settings.api_host, settings.card_port))
+        sockets.append(listening("card_port", settings.api_host, settings.card_port))
     async with opened(settings) as state:
         if found := await database_objections(state.engine):
             raise Refused(*found)
@@ -99,15 +99,16 @@ def _config(app: ASGIApp, **options: object) -> uvicorn.Config:
     )
 
 
-def _listen(field: str, host: str, port: int) -> socket.socket:
+def listening(field: str, host: str, port: int) -> socket.socket:
+    """Return the door's socket, or raise Refused with the setting that names its address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         server = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         reason = f"{host}:{port} cannot be listened on ({error.strerror})"
         raise Refused(f"{reason}; free it or set {setting_name(field)}") from error
-    # Connections inherit it. asyncio sets it only where the socket names its protocol, and without
-    # it the body of an answer waits 40 ms for the client's word that the head has come.
+    # Connections inherit it. asyncio sets it only where a socket names its protocol, and without it
+    # the body of an answer waits 40 ms for the client's word that the head has come.
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return server
 

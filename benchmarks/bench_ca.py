@@ -50,6 +50,7 @@ async def serving(ca: EmbeddedCA) -> AsyncIterator[str]:
 
     app = Starlette(routes=[Route("/", issue, methods=["POST"])])
     listening = socket.create_server((HOST, 0))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as Go's server does
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     task = asyncio.create_task(server.serve([listening]))
     yield f"http://{HOST}:{listening.getsockname()[1]}"

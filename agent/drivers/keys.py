@@ -5,6 +5,7 @@ CKM_ECDSA over the digest): the one way that every module tried accepts.
 """
 
 import secrets
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -113,11 +114,17 @@ def public_key_of(key: Item) -> PublicKey | None:
             )
             return numbers.public_key()
         if key.key_type is KeyType.EC:
-            public = serialization.load_der_public_key(encode_ec_public_key(key))
-            return public if isinstance(public, ec.EllipticCurvePublicKey) else None
+            return _ec_key(key[Attribute.EC_PARAMS], key[Attribute.EC_POINT])
     except (PKCS11Error, ValueError, TypeError, UnsupportedAlgorithm):
         return None  # torn, or a private key whose module keeps the point to itself
     return None
+
+
+@lru_cache(maxsize=64)  # a visit asks a dozen times for the same few keys
+def _ec_key(parameters: bytes, point: bytes) -> ec.EllipticCurvePublicKey | None:
+    said = {Attribute.EC_PARAMS: parameters, Attribute.EC_POINT: point}
+    public = serialization.load_der_public_key(encode_ec_public_key(said))
+    return public if isinstance(public, ec.EllipticCurvePublicKey) else None
 
 
 def sign_sha256(key: CardKey, data: bytes) -> bytes:

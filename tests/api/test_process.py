@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
+from api.__main__ import listening
 from api.auth import SESSION_PREFIX, new_token, token_digest
 from cardflow.checkpoint_files import read_tokens
 from cardflow.db import audit
@@ -80,6 +82,14 @@ async def test_both_doors_open_and_one_signal_closes_them(settings: Settings):
     assert foreign.status_code == 404
     assert process.returncode == 0, said.decode()
     assert b"Traceback" not in said
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_was_received():
+    with listening("api_port", "127.0.0.1", 0) as door:
+        with socket.create_connection(door.getsockname()):
+            accepted, _address = door.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
 
 
 async def test_an_address_that_is_taken_is_named_with_its_setting(settings: Settings):

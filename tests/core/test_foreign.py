@@ -1,20 +1,31 @@
 """What we did not encrypt stays recognisable: refused as a value, readable as a message."""
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.failure.v1 import ApplicationFailureInfo, CanceledFailureInfo, Failure
 from temporalio.common import RawValue
+from temporalio.converter import DefaultPayloadConverter
 from temporalio.exceptions import CancelledError
 
+from activities.orders import AnswerKind, CAAnswer
+from cardflow import lifecycle
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
+from cardflow.model import Mode
 from cardflow.temporal.client import data_converter
 from cardflow.temporal.codec import ENCODING, WaryCodec
-from cardflow.temporal.foreign import text_in
+from cardflow.temporal.foreign import WaryPayloadConverter, text_in
+from tests.build import a_policy, an_entry, an_update
 
 RING = KeyRing.generate("here")
+OURS, USUAL = WaryPayloadConverter(), DefaultPayloadConverter()
+NOW = datetime(2026, 3, 1, 8, 30, 0, 250_000, tzinfo=UTC)
+POLICY = a_policy(an_entry("logon", Mode.BOTH, precheck=True), an_entry("mail"))
+OPENED = an_update(POLICY, opened_at=NOW)
+SEEN = lifecycle.view(OPENED, lifecycle.begin(OPENED))
 PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'"a word"')
 
 
@@ -26,6 +37,38 @@ async def test_what_we_encrypt_is_read_as_ever() -> None:
     converter = data_converter(RING)
 
     assert await converter.decode(await converter.encode(["a word"]), [str]) == ["a word"]
+
+
+@pytest.mark.parametrize("value", [SEEN, SEEN.state, OPENED])
+def test_dataclasses_are_read_alike_by_us_and_by_temporals_own_converter(value) -> None:
+    for writes, reads in ((OURS, USUAL), (USUAL, OURS)):
+        (payload,) = writes.to_payloads([value])
+
+        assert payload.metadata["encoding"] == b"json/plain"
+        assert reads.from_payloads([payload], [type(value)]) == [value]
+
+
+def test_what_a_newer_release_added_is_left_out_and_what_it_took_away_has_its_default() -> None:
+    told = Payload(metadata=PLAIN.metadata, data=b'{"kind": "pending", "colour": "green"}')
+
+    assert OURS.from_payloads([told], [CAAnswer]) == [CAAnswer(AnswerKind.PENDING)]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b'{"kind": "maybe"}', r"not a CAAnswer: .*maybe"),
+        (b'{"kind": "pending", "reason": 5}', r"not a CAAnswer: .*\$.reason"),
+        (b'{"handle": ""}', r"not a CAAnswer: .*`kind`"),
+        (b"[]", "not a CAAnswer"),
+        (b"{", "not a CAAnswer"),
+    ],
+)
+def test_what_is_no_such_dataclass_is_refused_with_the_field(data, why) -> None:
+    told = Payload(metadata=PLAIN.metadata, data=data)
+
+    with pytest.raises(TypeError, match=why):
+        OURS.from_payloads([told], [CAAnswer])
 
 
 @pytest.mark.parametrize(
