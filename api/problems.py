@@ -38,6 +38,7 @@ TITLES = {
     503: ("unavailable", "A part of the system does not answer"),
 }
 
+CLASH = "it clashes with something stored at the same moment; look again"
 REF = "#/components/schemas/{model}"  # how a description names its shapes
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -241,7 +242,7 @@ def _gone(_error: ClientDisconnect) -> Problem:
 
 
 def _clash(_error: IntegrityError) -> Problem:
-    return refused(["it clashes with something stored at the same moment; look again"])
+    return refused([CLASH])
 
 
 def _down(error: Exception) -> Problem:

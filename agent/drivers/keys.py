@@ -122,8 +122,8 @@ def public_key_of(key: Item) -> PublicKey | None:
 
 @lru_cache(maxsize=64)  # a visit asks a dozen times for the same few keys
 def _ec_key(parameters: bytes, point: bytes) -> ec.EllipticCurvePublicKey | None:
-    said = {Attribute.EC_PARAMS: parameters, Attribute.EC_POINT: point}
-    public = serialization.load_der_public_key(encode_ec_public_key(said))
+    key: Any = {Attribute.EC_PARAMS: parameters, Attribute.EC_POINT: point}  # all that is asked for
+    public = serialization.load_der_public_key(encode_ec_public_key(key))
     return public if isinstance(public, ec.EllipticCurvePublicKey) else None
 
 

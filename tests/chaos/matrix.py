@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 MODES = ("none", "R", "F", "RF")
-PAIRS, STOPS, SERVER_KILLS = 110, 20, 20
+PAIRS, STOPS, SERVER_KILLS = 60, 20, 20
 PAIRS_HERE, STOPS_HERE = 8, 2  # in the file of the single kills
 PAIRS_IN_SAMPLE = 3
 LONGEST_UPDATE = 3.0

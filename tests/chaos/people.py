@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 
 from api.idempotency import NAMESPACE
+from api.problems import CLASH
 from cardflow.model import new_id
 
 PREFIX = "/api/v1"
@@ -110,7 +111,8 @@ class Person:
             else:
                 if response.is_success:
                     return response
-                if not response.is_server_error or response.status_code in final:
+                may_change = response.is_server_error or CLASH in response.text
+                if not may_change or response.status_code in final:
                     raise Answered(response)
                 trouble = f"{response.status_code} {response.text}"
             assert loop.time() < until, f"{method} {path}: not answered: {trouble}"
