@@ -29,7 +29,7 @@ from api.csv_import import (
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Flag, Id, In, Line, Out
+from api.shapes import LINE, Flag, Id, In, Line, Out
 from cardflow.db import audit
 from cardflow.db.register_cards import (
     card_with_serial,
@@ -59,6 +59,7 @@ Reader = Annotated[Caller, Depends(may(Permission.SEE_CARDS))]
 Keeper = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS))]
 Changer = Annotated[Caller, Depends(may(Permission.MANAGE_CARDS, Proof.FRESH))]
 Serial = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?$")]
+Label = Annotated[str, StringConstraints(max_length=64, pattern=LINE)]
 PolicyName = Annotated[str, StringConstraints(max_length=100, pattern="^[a-z0-9-]*$")]
 
 
@@ -66,9 +67,9 @@ class CardIn(In):
     """A card to register, under the serial that it reports itself."""
 
     token_serial: Serial
-    token_label: Line = ""
-    manufacturer: Line = ""
-    model: Line = ""
+    token_label: Label = ""
+    manufacturer: Label = ""
+    model: Label = ""
     holder_id: Id | None = None
     policy_name: PolicyName = ""
 
@@ -77,9 +78,9 @@ class CardLine(In):
     """A line of an import: the holder is named by login."""
 
     token_serial: Serial
-    token_label: Line = ""
-    manufacturer: Line = ""
-    model: Line = ""
+    token_label: Label = ""
+    manufacturer: Label = ""
+    model: Label = ""
     holder: Line = ""
     policy_name: PolicyName = ""
 
@@ -89,7 +90,7 @@ class CardPatch(In):
 
     holder_id: Id | None = None
     policy_name: PolicyName | None = None
-    token_label: Line | None = None
+    token_label: Label | None = None
     disabled: Flag | None = None
 
 
@@ -118,7 +119,7 @@ class Wanted:
     state: CardState | None = None
     policy: Annotated[str, Query(max_length=100)] = ""
     due: Annotated[bool, Query(description="Only those whose update is due.")] = False
-    search: Annotated[str, Query(max_length=100, description=ABOUT)] = ""
+    search: Annotated[str, Query(max_length=100, pattern=LINE, description=ABOUT)] = ""
 
 
 @router.get("", operation_id="list_cards", responses=problems())

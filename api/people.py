@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth import Proof, may
@@ -29,6 +29,7 @@ from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
 from api.shapes import (
+    LINE,
     Email,
     Flag,
     Id,
@@ -63,6 +64,8 @@ router = APIRouter(prefix="/people", tags=["people"], route_class=OnceRoute)
 Reader = Annotated[Caller, Depends(may(Permission.SEE_PEOPLE))]
 Admin = Annotated[Caller, Depends(may(Permission.MANAGE_PEOPLE, Proof.FRESH))]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
+Part = Annotated[str, StringConstraints(max_length=100, pattern=LINE)]  # of a name
+SID = Annotated[str, StringConstraints(max_length=184, pattern=LINE)]  # as Windows writes one
 
 
 class PersonIn(In):
@@ -70,11 +73,11 @@ class PersonIn(In):
 
     login: Login
     name: Name
-    given_name: Line = ""
-    surname: Line = ""
+    given_name: Part = ""
+    surname: Part = ""
     email: Email = ""
     upn: Line = ""
-    sid: Line = ""
+    sid: SID = ""
     organization: Line = ""
     language: Language = "en"
     time_zone: TimeZone = ""
@@ -86,11 +89,11 @@ class PersonPatch(In):
     """What to change about a person; what is left out stays."""
 
     name: Name | None = None
-    given_name: Line | None = None
-    surname: Line | None = None
+    given_name: Part | None = None
+    surname: Part | None = None
     email: Email | None = None
     upn: Line | None = None
-    sid: Line | None = None
+    sid: SID | None = None
     organization: Line | None = None
     language: Language | None = None
     time_zone: TimeZone | None = None
@@ -107,7 +110,9 @@ class PersonPatch(In):
 class Wanted:
     """Which people a list is about; what is left out does not narrow it."""
 
-    search: Annotated[str, Query(max_length=100, description="In login, name or e-mail.")] = ""
+    search: Annotated[
+        str, Query(max_length=100, pattern=LINE, description="In login, name or e-mail.")
+    ] = ""
     role: Role | None = None
     active: bool | None = None
 

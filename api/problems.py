@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -135,6 +135,7 @@ NOT_DONE = (
     CardflowError,
     ValidationError,
     IntegrityError,
+    DataError,
     RPCError,
     OperationalError,
     InterfaceError,
@@ -152,6 +153,8 @@ def problem_of(error: Exception) -> Problem:
             return _typed(error)
         case IntegrityError():
             return _clash(error)
+        case DataError():
+            return _unstorable(error)
     return _down(error)
 
 
@@ -243,6 +246,12 @@ def _gone(_error: ClientDisconnect) -> Problem:
 
 def _clash(_error: IntegrityError) -> Problem:
     return refused([CLASH])
+
+
+def _unstorable(error: DataError) -> Problem:
+    """What PostgreSQL will not have; SQLite takes texts of any length, and a NUL in them."""
+    log.warning("the database took a value for none of its own: %s", type(error.orig).__name__)
+    return Problem(422, "a text is too long, or holds a character that cannot be stored")
 
 
 def _down(error: Exception) -> Problem:

@@ -61,7 +61,8 @@ Id = Annotated[str, StringConstraints(max_length=36, pattern=r"^[0-9a-fA-F-]+$")
 Login = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,199}$")]
 # What is cut off at both ends (Unicode White_Space), said so that all dialects agree about it.
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-Line = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+LINE = r"^[^\x00-\x1f\x7f]*$"
+Line = Annotated[str, StringConstraints(max_length=200, pattern=LINE)]
 Name = Annotated[
     str,
     StringConstraints(

@@ -14,7 +14,7 @@ from api.idempotency import GivenKey, id_for
 from api.paging import Page, Paging, page
 from api.problems import not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import Filled, Id, In, Out, Reason
+from api.shapes import LINE, Filled, Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import MailOut, PersonRef, UpdateLine, UpdateOut, VisitOut
 from api.update_views import shown_line, shown_update, visible_update
@@ -108,7 +108,7 @@ async def show_updates(
     card: Annotated[str, Query(max_length=36)] = "",
     holder: Annotated[str, Query(max_length=36)] = "",
     policy: Annotated[str, Query(max_length=100)] = "",
-    search: Annotated[str, Query(max_length=100, description=ABOUT)] = "",
+    search: Annotated[str, Query(max_length=100, pattern=LINE, description=ABOUT)] = "",
     open: bool | None = None,
 ) -> Page[UpdateLine]:
     """List updates, the newest first; a holder sees their own."""

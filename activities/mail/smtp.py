@@ -107,4 +107,6 @@ def _reason(error: Exception) -> str:
         text = f"{error.code} {error.message}"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.split())[:LONGEST_REASON]
+    # A relay may say anything, and PostgreSQL stores no NUL.
+    words = "".join(c if c.isprintable() else " " for c in text).split()
+    return " ".join(words)[:LONGEST_REASON]

@@ -317,6 +317,7 @@ READ = """(texts) => {
 }"""
 
 
+@pytest.mark.sqlite  # which keeps longer words than any door takes
 @pytest.mark.softhsm
 async def test_every_page_shows_it_and_nothing_runs(sit_down, office, let_in, on_card):
     boss = await let_in("boss", Role.OPERATOR, Role.OFFICER, Role.ADMIN, Role.AUDITOR)

@@ -97,6 +97,7 @@ async def test_every_mail_arrives_once_or_under_the_same_message_id(office, misd
     await office.deliver(IMPATIENCE if misdeed.what in LASTING else PATIENCE)
 
     assert office.relay.misdeed is None, "the fault was never reached"
+    assert all(mail.error.isprintable() for mail in await found(office.sessions, Mail))
     states, had = await office.states(), Counter(office.relay.taken)
     assert all(had[key] for key, state in states.items() if state == "sent"), "told and not done"
     refused = [key for key, state in states.items() if state == "failed"]

@@ -11,6 +11,7 @@ from cardflow import one_trip
 from cardflow.one_trip import LOT, OneTrip
 from cardflow.sql import create_engine, sessions_of, transaction
 
+pytestmark = pytest.mark.sqlite
 ROWS = 3 * LOT + 7
 
 
