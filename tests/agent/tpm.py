@@ -2,12 +2,10 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 
-from cli.ports import free_ports
 from tests.agent.desk import SO_PIN
 
 MODULE = "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so"
@@ -18,17 +16,6 @@ START_SECONDS = 60
 def is_here() -> bool:
     """Tell whether everything is installed."""
     return Path(MODULE).exists() and all(shutil.which(program) for program in PROGRAMS)
-
-
-def _port_with_neighbour() -> int:
-    """Return a free port whose successor is free too: TPM clients take it for the control port."""
-    while True:
-        (port,) = free_ports(1)
-        try:
-            socket.create_server(("127.0.0.1", port + 1)).close()
-        except OSError:
-            continue
-        return port
 
 
 class Tpm2Reader:
@@ -52,16 +39,16 @@ class Tpm2Reader:
 
     def start(self) -> None:
         """The TPM answers through its resource manager."""
-        port = _port_with_neighbour()
+        path = self._folder / "tpm"  # TPM clients look for the control socket beside it
         self._run(
             *["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self._folder / 'state'}"],
-            *["--ctrl", f"type=tcp,port={port + 1}", "--server", f"type=tcp,port={port}"],
+            *["--ctrl", f"type=unixio,path={path}.ctrl", "--server", f"type=unixio,path={path}"],
             *["--flags", "not-need-init,startup-clear"],
         )
         bus = self._run("dbus-daemon", "--session", "--nofork", "--print-address=1", tell=True)
         assert bus.stdout is not None
         self.environment["DBUS_SESSION_BUS_ADDRESS"] = bus.stdout.readline().decode().strip()
-        tcti = f"--tcti=swtpm:host=127.0.0.1,port={port}"
+        tcti = f"--tcti=swtpm:path={path}"
         self._run("tpm2-abrmd", "--allow-root", "--session", tcti)
 
     def new_card(self, label: str, pin: str) -> str:
