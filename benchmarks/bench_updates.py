@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.orders import Published
 from benchmarks.bare import BELL, Bare, Bell, Shape, nothing, told
@@ -50,7 +50,6 @@ from tests.build import (
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
-from workflows.runner import runner
 
 LANE = "logon"
 AT_ONCE = 10
@@ -190,7 +189,7 @@ async def measure(env: WorkflowEnvironment, *, quick: bool) -> list[Row]:
         client,
         task_queue=queue,
         workflows=[CardUpdate, Afterwork, Delivery, Bare],
-        workflow_runner=runner(),
+        workflow_runner=UnsandboxedWorkflowRunner(),
         activities=[
             *(records.open_update, records.publish, mail.deliver, nothing, told),
             *(ca.submit, ca.poll, ca.withdraw, ca.revoke),

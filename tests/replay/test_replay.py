@@ -15,10 +15,10 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from tests.replay.edges import Edge, reachable, recording
+from tests.sandbox import sandbox
 from tests.workflows.versions import Guarded, Unguarded
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate
-from workflows.runner import runner
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json.gz"))
 REMEDY = """
@@ -39,7 +39,7 @@ class Replayed:
 
 async def replay(workflow: type, *paths: Path) -> dict[str, Exception | None]:
     """Return by file why the workflow's code does not go the way that it remembers, if so."""
-    replayer = Replayer(workflows=[workflow, Afterwork, Delivery], workflow_runner=runner())
+    replayer = Replayer(workflows=[workflow, Afterwork, Delivery], workflow_runner=sandbox())
     async with replayer.workflow_replay_iterator(_each(paths)) as results:
         return {r.history.workflow_id: r.replay_failure async for r in results}
 

@@ -40,10 +40,10 @@ from cardflow.model import (
 )
 from tests.build import AGENT, an_update, continuing, deciding, handing_in, signer, signing
 from tests.fakes import FakeAgent, FakeCA, FakeMail, FakeRecords
+from tests.sandbox import sandbox
 from tests.waiting import until
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import ACT, CA_ANSWERED, CardUpdate, workflow_id
-from workflows.runner import runner
 
 ANSWER_TRIES, ANSWER_WITHIN = 3, timedelta(seconds=5)
 
@@ -258,7 +258,7 @@ def machine(
         client or world.client,
         task_queue=world.queue,
         workflows=[version, Afterwork, Delivery],
-        workflow_runner=runner(),
+        workflow_runner=sandbox(),
         activities=[
             *(records.open_update, records.publish, world.mail.deliver),
             *(ca.submit, ca.poll, ca.withdraw, ca.revoke),

@@ -11,8 +11,8 @@ from temporalio.worker import Worker
 from activities.orders import RoundOrder
 from cardflow.mail.trial import TrialAnswer, TrialOrder
 from cardflow.model import MailKind, new_id
+from tests.sandbox import sandbox
 from workflows.mail_rounds import Digests, ExpiryWarnings, MailTrial
-from workflows.runner import runner
 
 ORDER = TrialOrder("ada", "staff", MailKind.COMPLETED, "en")
 
@@ -54,7 +54,7 @@ async def office(fresh_skipping_env):
         task_queue=office.queue,
         workflows=[Digests, ExpiryWarnings, MailTrial],
         activities=[office.send_digests, office.warn_of_expiry, office.send_trial],
-        workflow_runner=runner(),
+        workflow_runner=sandbox(),
     ):
         yield office
 
