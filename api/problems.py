@@ -250,7 +250,7 @@ def _clash(_error: IntegrityError) -> Problem:
 
 def _unstorable(error: DataError) -> Problem:
     """What PostgreSQL will not have; SQLite takes texts of any length, and a NUL in them."""
-    log.warning("the database took a value for none of its own: %s", type(error.orig).__name__)
+    log.warning("the database refused a value: %s", type(error.orig).__name__)
     return Problem(422, "a text is too long, or holds a character that cannot be stored")
 
 

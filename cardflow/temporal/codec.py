@@ -38,7 +38,7 @@ class EncryptingCodec(PayloadCodec, WithSerializationContext):
 
     Where the SDK says whose payload it reads, one of another workflow is refused. What was written
     before payloads were bound, and what belongs to no workflow, names none. What becomes shorter by
-    it is compressed first; so is nothing that was written before payloads were compressed.
+    it is compressed first, and says so in its metadata.
     """
 
     def __init__(self, ring: Ring, workflow: str = "") -> None:

@@ -36,7 +36,7 @@ from cardflow.settings import load_settings
 from cardflow.temporal import limits
 from cardflow.temporal.ending import run_and_exit
 from tests.chaos.forking import child_from, ordered
-from workflows import at_the_ca
+from workflows import at_the_ca, mail_rounds
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 NOWHERE = {"type": "http", "method": "GET", "path": "/nowhere", "root_path": "", "headers": []}
@@ -51,7 +51,8 @@ def hurry() -> None:
     limits.WORK = limits.AFTERWORK = limits.ROUND = timedelta(seconds=1.5)
     limits.SILENCE = timedelta(seconds=1.2)
     limits.STICKY = timedelta(seconds=1)
-    at_the_ca.BUDGET["start_to_close_timeout"] = limits.WORK
+    for made_before in (at_the_ca.BUDGET, mail_rounds.ROUND):
+        made_before["start_to_close_timeout"] = limits.WORK
     agent.connection.HEARTBEAT_EVERY_SECONDS = 0.05  # type: ignore[misc]
     agent.connection.LONGEST_BACKOFF_SECONDS = 0.4  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
