@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,7 +130,8 @@ class StateDir:
 
     def settle_on_next_key(self) -> None:
         """Leave the key to come as the device key, and the old one nowhere."""
-        self.next_key_file.replace(self.key_file)
+        with suppress(FileNotFoundError):  # ``renew-key`` beside a running agent settled on it
+            self.next_key_file.replace(self.key_file)
 
     def forget(self) -> None:
         """Remove the enrolment and the device key; the journal stays."""

@@ -142,3 +142,13 @@ async def test_a_broken_tls_record_is_a_server_that_does_not_answer(tmp_path):
         async with Door(origin, root, Ed25519PrivateKey.generate(), AGENT_ID) as door:
             with pytest.raises(Unavailable, match=r"does not answer.*SSLError"):
                 await door.send("GET", "/agent/v1/jobs")
+
+
+def test_a_new_key_that_another_process_has_settled_on_is_kept(tmp_path):
+    here, beside = StateDir(tmp_path), StateDir(tmp_path)
+    key = here.next_device_key()
+    beside.settle_on_next_key()
+
+    here.settle_on_next_key()
+
+    assert raw_hex(here.device_key()) == raw_hex(key)
