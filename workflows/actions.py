@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from dataclasses import dataclass, replace
+    from dataclasses import replace
 
     from cardflow import lifecycle, policy
     from cardflow.model import (
@@ -20,14 +20,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.case import Case
 
 CHECKING = (LaneStage.CHECKING_REQUEST_FORM, LaneStage.CHECKING_CERTIFICATE_FORM)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A signed action, and the token that proves it."""
-
-    action: Action
-    token: str
 
 
 def take(desk: Case, action: Action, token: str) -> str:

@@ -11,7 +11,7 @@ from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from dataclasses import replace
+    from dataclasses import dataclass, replace
 
     from activities.orders import OpenOrder
     from activities.records import RecordActivities
@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from cardflow.orders import afterwork
     from cardflow.temporal import limits
     from cardflow.temporal.foreign import text_in
-    from workflows.actions import Sent, take
+    from workflows.actions import take
     from workflows.afterwork import Afterwork
     from workflows.at_the_ca import LaneAtCA
     from workflows.case import Case
@@ -55,6 +55,14 @@ security = workflow.LoggerAdapter(logging.getLogger("cardflow.security"), None)
 def workflow_id(card_id: str) -> str:
     """Return the one workflow id of a card: Temporal itself allows one open update."""
     return f"card-update/{card_id}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A signed action, and the token that proves it."""
+
+    action: Action
+    token: str
 
 
 @workflow.defn

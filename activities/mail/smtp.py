@@ -12,6 +12,7 @@ import aiosmtplib
 
 from cardflow.errors import CardflowError
 from cardflow.failpoints import effect
+from cardflow.mail.compose import one_line
 from cardflow.outbound import Outbound
 
 COMPLETED = 250  # RFC 5321 4.2.3: the only yes to a message
@@ -107,6 +108,4 @@ def _reason(error: Exception) -> str:
         text = f"{error.code} {error.message}"
     else:
         text = str(error) or type(error).__name__
-    # A relay may say anything, and PostgreSQL stores no NUL.
-    words = "".join(c if c.isprintable() else " " for c in text).split()
-    return " ".join(words)[:LONGEST_REASON]
+    return one_line(text)[:LONGEST_REASON]  # a relay may say anything, and PostgreSQL keeps no NUL

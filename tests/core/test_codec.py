@@ -110,6 +110,9 @@ async def test_a_payload_of_one_workflow_is_refused_in_another() -> None:
 
     assert await of("card-update/a", ring).decode(payloads) == [PLAIN]
     assert await at_the_card("card-update/a", ring).decode(payloads) == [PLAIN]
+    (of_activity,) = await at_the_card("card-update/a", ring).encode([PLAIN])
+    assert of_activity.metadata == payloads[0].metadata
+    assert await of("card-update/a", ring).decode([of_activity]) == [PLAIN]
     for elsewhere in (of("card-update/b", ring), at_the_card("card-update/b", ring)):
         with pytest.raises(Refused, match="of card-update/a was put in card-update/b"):
             await elsewhere.decode(payloads)
