@@ -8,7 +8,7 @@ from typing import Any
 from cardflow.errors import CardflowError
 from cardflow.lifecycle import ENDED
 from cardflow.model import LaneStage, Party, Stage, Verdict
-from cli.client import Api, Upload
+from cli.client import Api, Problem, Upload
 from cli.demo_people import HOLDER, OFFICERS, OPERATOR, Cast
 from cli.demo_story import Story
 from cli.scribble import scan_of
@@ -23,6 +23,7 @@ FORMS = {
     LaneStage.AWAITING_CERTIFICATE_FORM: "certificate form",
     LaneStage.CHECKING_CERTIFICATE_FORM: "certificate form",
 }
+CHANGED = "what would be done has changed"  # since the plan was looked at
 View = dict[str, Any]
 
 
@@ -89,12 +90,23 @@ class UpdateRun:
         return found
 
     def open(self, **chosen: Iterable[str]) -> View:
-        """The update is open and the first visit has begun; the PIN prompt types by itself."""
-        body = {name: list(picked) for name, picked in chosen.items()}
-        body["plan_digest"] = self.plan(**chosen)["digest"]
-        opened: View = self._holder.post(f"/cards/{self.card_id}/updates", body)
-        self.update_id = str(opened["id"])
-        return opened
+        """The update is open and the first visit has begun; the PIN prompt types by itself.
+
+        The workstation may report the card's contents between the look at the plan and the click:
+        who is told to look again does.
+        """
+        picked = {name: list(each) for name, each in chosen.items()}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            body = {**picked, "plan_digest": self.plan(**picked)["digest"]}
+            try:
+                opened: View = self._holder.post(f"/cards/{self.card_id}/updates", body)
+            except Problem as no:
+                if CHANGED not in no.detail or time.monotonic() > deadline:
+                    raise
+            else:
+                self.update_id = str(opened["id"])
+                return opened
 
     def continue_(self) -> View:
         """The next visit has begun."""

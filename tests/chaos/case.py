@@ -10,6 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cli.demo_steps import CHANGED
 from cli.processes import ROOT
 from cli.scribble import scan_of
 from tests.chaos.desk import Desk
@@ -23,7 +24,6 @@ SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the
 HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
-CHANGED = "what would be done has changed"
 AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"
 ENDED = ("completed", "rejected", "cancelled", "lapsed")

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from api import planning
 from cardflow.errors import Refused
 from cardflow.secret_files import DEMO_MARKER, write_secret
+from cli.client import Problem
 from cli.demo_card import DemoCard
 from cli.demo_proofs import objects_by_id
 from cli.demo_state import SHORT_LIVED, fresh
+from cli.demo_steps import UpdateRun
 from cli.pinentry_demo import conversation, main
 from cli.programs import expect, run
 
@@ -143,3 +146,41 @@ def test_a_demo_begins_anew_each_time(tmp_path: Path) -> None:
     assert second.password("ada") != password
     assert second.profiles_file.read_text() == SHORT_LIVED
     assert second.settings.pinentry == second.pinentry
+
+
+class Counter:
+    """An API whose plan was another one at the first click; ``no`` is what it says then."""
+
+    def __init__(self, no: str) -> None:
+        self._no, self.clicks = no, list[str]()
+
+    def api(self, _who: str) -> "Counter":
+        return self
+
+    def get(self, _path: str) -> dict[str, str]:
+        return {"digest": f"look {len(self.clicks) + 1}"}
+
+    def post(self, _path: str, body: dict[str, str]) -> dict[str, str]:
+        self.clicks.append(body["plan_digest"])
+        if len(self.clicks) == 1:
+            raise Problem(409, {"detail": self._no})
+        return {"id": "opened"}
+
+
+def test_a_holder_who_is_told_that_the_plan_has_changed_looks_again() -> None:
+    counter = Counter(planning.CHANGED)
+    run = UpdateRun(counter, "card")  # type: ignore[arg-type]
+
+    run.open()
+
+    assert run.update_id == "opened"
+    assert counter.clicks == ["look 1", "look 2"]
+
+
+def test_another_no_is_final() -> None:
+    counter = Counter("an update of this card is open already")
+
+    with pytest.raises(Problem, match="open already"):
+        UpdateRun(counter, "card").open()  # type: ignore[arg-type]
+
+    assert counter.clicks == ["look 1"]
