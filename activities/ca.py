@@ -60,6 +60,8 @@ class CAActivities:
     async def poll(self, order: PollOrder) -> CAAnswer:
         """Return what became of a request, checked as at submission."""
         request = await self._request(order.request)
+        if found := await self._record.holder_objections(order.request.holder_id):
+            raise Refused(*found)  # before asking, which may have it issued
         answer = await self._polled(order.handle, request)
         since = await self._record.waiting_since(request.request_id)
         return await self._accepted(answer, order.request, request, _now() - since)
@@ -137,12 +139,11 @@ class CAActivities:
         return await self._ca.submit(request)
 
     async def _withdraw(self, request: CertificateRequest, reason: RevocationReason) -> None:
+        if self._ca.capabilities.cancel:
+            # Before looking, which may have it issued.
+            with suppress(Refused):  # too late: a certificate is made, or about to be
+                await self._ca.cancel(request)
         answer = await self._ca.find(request)
-        if isinstance(answer, Pending):
-            if self._ca.capabilities.cancel:
-                with suppress(Refused):  # too late: a certificate is made, or about to be
-                    await self._ca.cancel(answer.handle)
-            answer = await self._ca.find(request)
         if isinstance(answer, Pending):
             raise Unavailable("the CA is still at work on a request that nobody wants any more")
         if isinstance(answer, Issued):

@@ -18,7 +18,7 @@ from api.shapes import LINE, Filled, Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import MailOut, PersonRef, UpdateLine, UpdateOut, VisitOut
 from api.update_views import shown_line, shown_update, visible_update
-from api.visits import new_visit
+from api.visits import new_visit, refuse_revoked
 from cardflow.db.register_updates import (
     Wanted,
     find_update,
@@ -28,7 +28,7 @@ from cardflow.db.register_updates import (
     timeline,
 )
 from cardflow.db.tables import AuditEntry, Mail, Update
-from cardflow.db.views import input_of
+from cardflow.db.views import input_of, view_of
 from cardflow.decisions import MAX_TOKEN, utc_now
 from cardflow.model import Act, Action, Stage, Verdict
 from cardflow.sql import transaction
@@ -158,6 +158,7 @@ async def continue_update(
     """Start the next visit on the workstation that has the card now; it asks for the PIN."""
     row = await _row(state, caller, update_id, Permission.CONTINUE_UPDATE)
     async with transaction(state.reads) as session:
+        await refuse_revoked(session, view_of(row))
         serial = input_of(row).token_serial
         visit, here = await new_visit(session, caller, serial, state.settings)
     action = _action(caller, row, Act.CONTINUE, Permission.CONTINUE_UPDATE, key, visit=visit)

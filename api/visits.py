@@ -8,11 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.authorize import Caller
 from api.problems import refused
+from cardflow.ca.embedded.listing import revoked_among
 from cardflow.db.register_agents import present_tokens
 from cardflow.db.tables import Agent
 from cardflow.decisions import utc_now
 from cardflow.jobs import OUTCOME_WORDS, Outcome, TokenReport
-from cardflow.model import Visit, new_id
+from cardflow.lifecycle import open_lanes
+from cardflow.model import UpdateView, Visit, new_id
 from cardflow.settings import Settings
 from cardflow.wire import from_json
 from cardflow.words import WORDS
@@ -62,6 +64,18 @@ async def new_visit(
         hold_seconds=settings.agent_hold_seconds,
     )
     return visit, here
+
+
+async def refuse_revoked(session: AsyncSession, view: UpdateView) -> None:
+    """Raise Problem 409 if a certificate was revoked while it waited to be written."""
+    lanes = {x.serial_number: x.plan.lane for x in open_lanes(view.state) if x.serial_number}
+    found = [
+        f"{lanes[row.serial_number]}: the certificate was revoked on {row.revoked_at:%Y-%m-%d}, "
+        "before it was written; nothing on the card changes. Cancel the update and start again"
+        for row in await revoked_among(session, lanes)
+    ]
+    if found:
+        raise refused(found)
 
 
 def _report(text: str) -> TokenReport:

@@ -48,11 +48,12 @@ class ScriptedCA:
         self.calls.append(("find", request.request_id))
         return self.found
 
-    async def cancel(self, handle):
-        self.calls.append(("cancel", handle))
+    async def cancel(self, request):
+        self.calls.append(("cancel", request.request_id))
         if self.too_late:
             raise Refused("it is issued already")
-        self.found = Rejected("withdrawn")
+        if not isinstance(self.found, Issued):
+            self.found = Rejected("withdrawn")
 
     async def revoke(self, serial_number, reason):
         if serial_number in self.unknown:

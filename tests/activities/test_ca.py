@@ -94,6 +94,18 @@ async def test_nothing_new_is_issued_to_a_person_who_left(sessions, order, subje
     assert ca.calls == []
 
 
+async def test_nothing_is_issued_to_a_person_who_left_meanwhile(sessions, order, subject):
+    ca = ScriptedCA()
+    ca.answers = [ca.issue(order.csr_pem, TLS, subject)]
+    async with transaction(sessions) as session:
+        (await session.get(Person, build.HOLDER)).active = False
+
+    with pytest.raises(Refused, match="holder is disabled"):
+        await Desk(sessions, ca).run("poll", PollOrder("handle-1", order))
+
+    assert ca.calls == []
+
+
 async def test_what_the_ca_made_for_a_person_who_left_is_withdrawn_all_the_same(
     sessions, order, subject
 ):
@@ -350,11 +362,11 @@ async def withdrawn(sessions, order, ca, *reason):
     await Desk(sessions, ca).run("withdraw", WithdrawOrder((order,), *reason))
 
 
-async def test_a_request_that_never_arrived_needs_no_withdrawing(sessions, order):
+async def test_a_request_is_cancelled_before_anybody_looks_whether_it_arrived(sessions, order):
     ca = ScriptedCA(PENDING)
     await withdrawn(sessions, order, ca)
 
-    assert [verb for verb, _ in ca.calls] == ["find"]
+    assert [verb for verb, _ in ca.calls] == ["cancel", "find"]
 
 
 async def test_a_pending_request_is_cancelled(sessions, order):

@@ -154,17 +154,25 @@ class ConnectorContract:
 
     async def test_nothing_comes_of_a_cancelled_request(self, under_test):
         under_test.needs("cancel")
-        _, pending = await waiting(under_test)
-        await under_test.ca.cancel(pending.handle)
-        await under_test.ca.cancel(pending.handle)
+        request, pending = await waiting(under_test)
+        await under_test.ca.cancel(request)
+        await under_test.ca.cancel(request)
         assert isinstance(await under_test.ca.poll(pending.handle), Rejected)
+
+    async def test_a_request_that_arrives_after_it_was_cancelled_is_not_issued(self, under_test):
+        under_test.needs("cancel")
+        request = a_request(under_test.automatic)
+        await under_test.ca.cancel(request)
+        await under_test.ca.cancel(request)
+        assert isinstance(await under_test.ca.submit(request), Rejected)
+        assert isinstance(await under_test.ca.find(request), Rejected)
 
     async def test_cancelling_what_is_issued_changes_nothing(self, under_test):
         under_test.needs("cancel")
-        _, pending = await waiting(under_test)
+        request, pending = await waiting(under_test)
         await under_test.approve(pending.handle)
         before = await under_test.ca.poll(pending.handle)
-        await under_test.ca.cancel(pending.handle)
+        await under_test.ca.cancel(request)
         assert await under_test.ca.poll(pending.handle) == before
 
     @pytest.mark.parametrize("reason", list(RevocationReason))
@@ -174,6 +182,16 @@ class ConnectorContract:
         assert not await under_test.is_revoked(pem)
         await under_test.ca.revoke(facts_of_certificate(pem).serial_number, reason)
         assert await under_test.is_revoked(pem)
+
+    async def test_a_revoked_certificate_is_not_given_out_any_more(self, under_test):
+        under_test.needs("revoke")
+        request = a_request(under_test.automatic)
+        pem = await issued(under_test, request)
+        reason = RevocationReason.SUPERSEDED
+        await under_test.ca.revoke(facts_of_certificate(pem).serial_number, reason)
+        for answer in (await under_test.ca.find(request), await under_test.ca.submit(request)):
+            assert isinstance(answer, Rejected)
+            assert "revoked" in answer.reason
 
     async def test_revoking_twice_is_revoking_once(self, under_test):
         under_test.needs("revoke")

@@ -106,8 +106,10 @@ async def test_who_comes_late_hears_who_was_first(ca, first, done):
 
 
 async def test_a_withdrawn_request_is_not_decided(ca):
-    facts = await asked(ca)
-    await ca.cancel(facts.request_id)
+    request = a_request(OFFICER)
+    await ca.submit(request)
+    facts = await ca.request(request.request_id)
+    await ca.cancel(request)
     with pytest.raises(Refused, match="withdrawn"):
         await say(ca, facts)
 

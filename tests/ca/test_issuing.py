@@ -219,9 +219,10 @@ async def test_a_key_that_is_not_the_issuing_cas_is_refused(home, engine):
 
 
 async def test_a_withdrawn_request_is_not_issued_although_it_was_approved(ca):
-    pending = await ca.submit(a_request(OFFICER))
+    request = a_request(OFFICER)
+    pending = await ca.submit(request)
     await approve(ca, pending.handle)
-    await ca.cancel(pending.handle)
+    await ca.cancel(request)
     assert await ca.poll(pending.handle) == Rejected("the request was withdrawn")
 
 

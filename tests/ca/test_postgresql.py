@@ -116,7 +116,7 @@ async def test_a_request_cancelled_in_the_race_with_its_issuing_ends_one_way(cas
         pending = await cas[0].submit(request)
         facts = await cas[0].request(pending.handle)
         await cas[0].decide(pending.handle, "officer-1", Verdict.APPROVE, "", facts.digest)
-        await asyncio.gather(cas[1].cancel(pending.handle), cas[2].poll(pending.handle))
+        await asyncio.gather(cas[1].cancel(request), cas[2].poll(pending.handle))
         final = await cas[0].poll(pending.handle)
         recorded = [c for c in await cas[0].issued_certificates() if c.request_id == pending.handle]
         assert len(recorded) == (1 if isinstance(final, Issued) else 0)

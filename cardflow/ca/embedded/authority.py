@@ -99,9 +99,9 @@ class EmbeddedCA:
         """Return how the request stands, or None when it never arrived."""
         return await self._intake.find(request)
 
-    async def cancel(self, handle: str) -> None:
-        """Withdraw the request; a certificate that is being issued, or is issued, stays."""
-        await self._intake.cancel(handle)
+    async def cancel(self, request: CertificateRequest) -> None:
+        """Withdraw the request, arrived or not; what is being issued, or is issued, stays."""
+        await self._intake.cancel(request)
 
     async def revoke(
         self, serial_number: str, reason: RevocationReason, *, by: str = "", note: str = ""
@@ -214,7 +214,7 @@ class EmbeddedCA:
         if await self._revocations.publish_if_due(_now()):
             done.append("published a CRL")
         for request_id in await self._issuance.unfinished():
-            await self._issuance.release(request_id, _now())
+            await self._issuance.finish(await self._issuance.record(request_id), _now())
             done.append(f"signed for {request_id}, where signing was broken off")
         return done
 

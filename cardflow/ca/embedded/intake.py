@@ -88,13 +88,30 @@ class Intake:
         """Return how the request stands."""
         return await self.standing(await self._known(handle))
 
-    async def cancel(self, handle: str) -> None:
-        """Withdraw the request; a certificate that is being issued, or is issued, stays."""
+    async def cancel(self, request: CertificateRequest) -> None:
+        """Withdraw the request, arrived or not; what is being issued, or is issued, stays."""
+        try:
+            await self._cancel(request)
+        except IntegrityError:
+            # PostgreSQL: it has arrived at this moment. Now it can be seen.
+            await self._cancel(request)
+
+    async def _cancel(self, request: CertificateRequest) -> None:
         with effect("ca.cancel"):
             async with transaction(self._sessions) as session:
-                row = await requests.locked(session, handle)
-                if row.state in (State.PENDING, State.APPROVED):
-                    row.state, row.reason, row.ended_at = State.CANCELLED, WITHDRAWN, _now()
+                row = await session.get(CaRequest, request.request_id, with_for_update=True)
+                if row is None:
+                    # A try of submitting it may still be on its way, and must find it withdrawn.
+                    self._foresee(session, request)
+                elif row.state in (State.PENDING, State.APPROVED):
+                    requests.refuse_other_key(row, request)
+                    _withdraw(row)
+
+    def _foresee(self, session: AsyncSession, request: CertificateRequest) -> None:
+        if profile := self._profiles.get(request.profile):  # without one it is never taken in
+            row = requests.new_row(request, profile, (), _now())
+            _withdraw(row)
+            session.add(row)
 
     async def standing(self, row: CaRequest) -> Answer:
         """Return the answer; where the issuing key is, what may be issued is issued now."""
@@ -104,8 +121,14 @@ class Intake:
         if row.state in (State.REJECTED, State.CANCELLED):
             return Rejected(row.reason)
         if row.state == State.ISSUED or (row.state == State.SIGNING and self._issuance.can_sign):
-            return self._issued(await self._issuance.release(row.request_id, _now()))
+            return await self._released(row.request_id)
         return Pending(row.request_id)
+
+    async def _released(self, request_id: str) -> Answer:
+        record = await self._issuance.record(request_id)
+        if record.revoked_at is not None:
+            return Rejected(f"the certificate was revoked on {record.revoked_at:%Y-%m-%d}")
+        return self._issued(record.certificate_pem or await self._issuance.finish(record, _now()))
 
     def _issued(self, certificate_pem: str) -> Issued:
         return Issued(certificate_pem, self._hierarchy.chain_pem)
@@ -203,6 +226,10 @@ class Intake:
         if row is None:
             raise Refused(f"there is no request {handle}")
         return row
+
+
+def _withdraw(row: CaRequest) -> None:
+    row.state, row.reason, row.ended_at = State.CANCELLED, WITHDRAWN, _now()
 
 
 def _now() -> datetime:

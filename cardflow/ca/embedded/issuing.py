@@ -132,28 +132,24 @@ class Issuance:
         session.add(record)
         return record
 
-    async def release(self, request_id: str, now: datetime) -> str:
-        """Return the request's certificate as PEM, signed now if no process did so yet."""
-        record = await self._record(request_id)
-        return record.certificate_pem or await self.finish(record, now)
+    async def record(self, request_id: str | None) -> CaCertificate:
+        """Return what was recorded for the request: its draft, and its certificate if signed."""
+        query = select(CaCertificate).where(CaCertificate.request_id == request_id)
+        async with transaction(self._sessions) as session:
+            return (await session.scalars(query)).one()
 
     async def finish(self, record: CaCertificate, now: datetime) -> str:
         """Sign what was recorded and commit it; return the certificate that counts, as PEM."""
         certificate_pem = await self.sign(record.draft)
         if await self._commit(record, certificate_pem, now):
             return certificate_pem
-        return (await self._record(record.request_id)).certificate_pem
+        return (await self.record(record.request_id)).certificate_pem
 
     async def sign(self, draft_der: bytes) -> str:
         """Return the draft with the CA's signature, as PEM."""
         key, issuer = self.key, self._issuer.certificate
         with effect("ca.sign"):
             return await self.in_thread(lambda: pem(sign_draft(draft_der, key, issuer)))
-
-    async def _record(self, request_id: str | None) -> CaCertificate:
-        query = select(CaCertificate).where(CaCertificate.request_id == request_id)
-        async with transaction(self._sessions) as session:
-            return (await session.scalars(query)).one()
 
     async def _commit(self, record: CaCertificate, certificate_pem: str, now: datetime) -> bool:
         unsigned = (col(CaCertificate.id) == record.id, col(CaCertificate.certificate_pem) == "")

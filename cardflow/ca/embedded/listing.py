@@ -1,5 +1,6 @@
 """What the embedded CA issued, page by page, for the people who look after it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,6 +128,15 @@ async def find_certificate(session: AsyncSession, serial_number: str) -> Listed 
     )
     row = (await session.scalars(query)).one_or_none()
     return _listed(row) if row else None
+
+
+async def revoked_among(session: AsyncSession, serial_numbers: Collection[str]) -> list[Listed]:
+    """Return those of the certificates that are revoked."""
+    query = select(CaCertificate).where(
+        col(CaCertificate.serial_number).in_([normal(x) for x in serial_numbers]),
+        col(CaCertificate.revoked_at).is_not(None),
+    )
+    return [_listed(row) for row in (await session.scalars(query)).all()]
 
 
 def _narrowed(

@@ -290,6 +290,20 @@ async def test_the_holder_cannot_continue_when_nothing_is_to_be_done_at_the_card
     assert reasons(answer) == ["there is nothing to do at the card yet"]
 
 
+async def test_a_certificate_that_was_revoked_while_it_waited_is_not_written(office, let_in):
+    update_id = await waiting_update(office, "F")
+    await office.sign(update_id, "tls-client")
+    await office.decide(update_id, "approve")
+    new = (await office.until_lane(update_id, "ready"))["serial_number"]
+    officer = await let_in("otto", Role.OFFICER)
+    await officer.post(f"{API}/ca/certificates/{new}/revoke", json={"reason": "superseded"})
+
+    answer = await office.act(update_id, "continue")
+
+    assert "the certificate was revoked on" in reasons(answer)[0]
+    assert office.desk.card.certificates == {}
+
+
 async def test_an_early_decision_and_an_unknown_lane_are_refused(office):
     update_id = await waiting_update(office)
 

@@ -52,10 +52,10 @@ class TroubledCA:
         trouble = self._next("find")
         return None if trouble == "blind" else await self.real.find(request)
 
-    async def cancel(self, handle: str) -> None:
+    async def cancel(self, request: CertificateRequest) -> None:
         """Withdraw a request."""
         trouble = self._next("cancel")
-        await self.real.cancel(handle)
+        await self.real.cancel(request)
         self._lose("cancel", trouble)
 
     async def revoke(self, serial_number: str, reason: RevocationReason) -> None:
