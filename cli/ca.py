@@ -17,34 +17,50 @@ CERTIFICATE_COLUMNS = ("serial_number", "subject", "profile", "state", "not_afte
 @app.command
 def init(
     *,
+    policy_oid: str,
     organization: str = "",
     root_passphrase_file: Path | None = None,
-    policy_oid: str = "",
+    token_module: Path | None = None,
+    token_label: str = "",
+    token_key_label: str = "Cardflow issuing CA",  # noqa: S107 (a name)
     state: Path | None = None,
 ) -> None:
     """Make an offline root and an issuing CA, on the machine that Cardflow runs on.
 
     For example:
 
-        cardflow ca init --organization "Example Insurance"
+        cardflow ca init --policy-oid 1.3.6.1.4.1.32473.1 --organization "Example Insurance"
+
+    With `--token-module` the issuing key is made on a PKCS #11 token, which never gives it away;
+    the token's PIN is then in the file of the issuing key's passphrase.
 
     Afterwards take `root/key.pem` in the CA's directory offline, with its passphrase.
 
     Parameters
     ----------
+    policy_oid
+        The identifier of your certificate policy, which every certificate names. It stands below
+        an arc of your own (a private enterprise number of IANA's costs nothing), with no number
+        above 4294967295. The one above is for examples and trials (RFC 5612).
     organization
         The name in both CA certificates; default: the setting `organisation`.
     root_passphrase_file
         A file (mode 0600) with the root key's passphrase; default: `ca-root-passphrase` beside the
         issuing key's passphrase.
-    policy_oid
-        The certificate policy; default: one made from a random UUID.
+    token_module
+        The token's PKCS #11 module, a file; every worker loads it from there.
+    token_label
+        The label of the token.
+    token_key_label
+        The label of the key that is made on the token.
     state
         The state directory; default: CARDFLOW_STATE_DIR, else var.
     """
     from cardflow.ca.embedded.setup import CaNames, Secrets, init_ca  # its linter loads slowly
+    from cardflow.ca.embedded.token_key import TokenPlace
 
     settings = load_settings(state)
+    place = TokenPlace(str(token_module), token_label, token_key_label) if token_module else None
     beside = settings.ca_passphrase_file.with_name("ca-root-passphrase")
     with working("making the root and the issuing CA"):
         made = init_ca(
@@ -52,6 +68,7 @@ def init(
             names=CaNames(organization or settings.organisation),
             public_url=settings.public_url,
             secrets=Secrets(root_passphrase_file or beside, settings.ca_passphrase_file),
+            token=place,
             policy_oid=policy_oid,
         )
     say(f"the CA is in {settings.ca_dir}: {made.issuing.subject.rfc4514_string()}")

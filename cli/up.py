@@ -1,7 +1,6 @@
 """The whole of Cardflow on this machine, on embedded defaults: made ready, started, stopped."""
 
 import asyncio
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -155,17 +154,13 @@ def _ports(settings: Settings) -> dict[str, tuple[str, int]]:
 def _make_ca(settings: Settings) -> None:
     from cardflow.ca.embedded.setup import CaNames, Secrets, init_ca  # its linter loads slowly
 
-    # Made beside its place and moved there whole, so that a broken-off start leaves no half CA.
-    beside = settings.ca_dir.with_name(f"{settings.ca_dir.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
     root = settings.ca_passphrase_file.with_name("ca-root-passphrase")
     init_ca(
-        beside,
+        settings.ca_dir,
         names=CaNames(organization=settings.organisation),
         public_url=settings.public_url,
         secrets=Secrets(root=root, issuing=settings.ca_passphrase_file),
     )
-    beside.rename(settings.ca_dir)
 
 
 def addresses(settings: Settings) -> str:

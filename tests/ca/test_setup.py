@@ -66,9 +66,9 @@ def test_a_second_ca_in_one_directory_is_refused(made):
         init_ca(made.directory, names=CaNames("X"), public_url=PUBLIC_URL, secrets=made.secrets)
 
 
-def test_what_a_broken_off_start_left_is_not_built_upon(home):
+def test_what_is_no_ca_is_not_built_upon(home):
     (home.directory / "public" / "issuing.pem").unlink()
-    with pytest.raises(Refused, match="broken off"):
+    with pytest.raises(Refused, match="is not empty, and holds no CA"):
         init_ca(home.directory, names=CaNames("X"), public_url=PUBLIC_URL, secrets=home.secrets)
 
 

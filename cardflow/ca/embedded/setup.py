@@ -1,6 +1,7 @@
 """Making the CA: an offline root, an issuing CA below it, and the root's CRL."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -108,8 +109,11 @@ def init_ca(
     organisation's certificate policy; outside of trials give one below an arc of its own.
     """
     now = (now or datetime.now(UTC)).replace(microsecond=0)
-    _refuse_second(directory, names, public_url)
-    layout = Layout(directory)
+    _refuse_second(directory, names, public_url, policy_oid)
+    # Made beside its place and moved there whole, so that a broken-off try leaves no half CA.
+    beside = directory.with_name(f"{directory.name}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    layout = Layout(beside)
     root_key = new_key()
     store_key(layout.root_key, root_key, secrets.root)
     public = _make_issuing_key(layout, secrets.issuing, token)
@@ -122,21 +126,28 @@ def init_ca(
         refuse_findings(certificate.public_bytes(Encoding.DER))
     _publish_root_crl(layout, root, root_key, [], number=1, now=now)
     replace_file(layout.root_certificate, pem(root).encode(), 0o644)
-    replace_file(
-        layout.issuing_certificate, pem(issuing).encode(), 0o644
-    )  # last: now there is a CA
+    replace_file(layout.issuing_certificate, pem(issuing).encode(), 0o644)
+    beside.rename(directory)
     return Hierarchy(root, issuing)
 
 
-def _refuse_second(directory: Path, names: CaNames, public_url: str) -> None:
-    found = names.objections() + url_objections(public_url)
+def _refuse_second(directory: Path, names: CaNames, public_url: str, policy_oid: str) -> None:
+    found = names.objections() + url_objections(public_url) + _policy_objections(policy_oid)
     layout = Layout(directory)
     if layout.issuing_certificate.exists():
         found.append(f"there is a CA in {directory} already")
-    elif (layout.directory / "root").exists() or (layout.directory / "issuing").exists():
-        found.append(f"an earlier try was broken off in {directory}; remove it and begin anew")
+    elif directory.exists() and any(directory.iterdir()):
+        found.append(f"{directory} is not empty, and holds no CA; see what it is and remove it")
     if found:
         raise Refused(*found)
+
+
+def _policy_objections(policy_oid: str) -> list[str]:
+    try:
+        x509.ObjectIdentifier(policy_oid)
+    except ValueError:
+        return [f"policy_oid: {policy_oid!r} is no object identifier, as 1.3.6.1.4.1.32473.1 is"]
+    return []
 
 
 def _make_issuing_key(
