@@ -249,7 +249,9 @@ class Connection:
         """Tell whether it is worth asking again at once, under the key that counts now."""
         if answer.problem == "agent-key-expired":
             return await self._keys.try_to_renew()
-        return answer.status == STRANGE and self._keys.changed_on_disk()
+        if answer.status != STRANGE:
+            return False
+        return self._keys.changed_on_disk() or await self._keys.finish_renewal()
 
 
 def _refused(job: SignJob, why: str) -> JobResult:

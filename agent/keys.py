@@ -82,10 +82,12 @@ class Keys:
                 return False
         return True
 
-    async def finish_renewal(self) -> None:
-        """Complete a change of the device key that was interrupted."""
-        if self._state.next_key_file.exists():
-            await self.try_to_renew()
+    async def finish_renewal(self) -> bool:
+        """Complete a change of the device key that was interrupted; False when there is none.
+
+        The server may have taken the new key and its answer been lost: it then knows no other.
+        """
+        return self._state.next_key_file.exists() and await self.try_to_renew()
 
     def changed_on_disk(self) -> bool:
         """Take up a device key that another process has put in place; False when there is none."""

@@ -3,17 +3,22 @@
 import asyncio
 import ssl
 import stat
+from contextlib import asynccontextmanager
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.connection import Connection
 from agent.door import Door
 from agent.keys import Keys
+from agent.readers import Readers
 from agent.settings import Enrolment, StateDir
+from agent.visits import Visits
 from cardflow.errors import Refused, Unavailable
 from cardflow.job_keys import raw_hex, succession
 from tests.activities.tls import garble
 from tests.agent.door_double import AGENT_ID, make_tls, opened_door
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -44,6 +49,17 @@ def keys(state, door):
 
 async def is_known(door) -> bool:
     return (await door.send("PUT", "/agent/v1/presence", {"tokens": []})).ok
+
+
+@asynccontextmanager
+async def working(door, keys):
+    """Run an agent without cards while the block runs."""
+    stop = asyncio.Event()
+    connection = Connection(door, keys, Readers(()), Visits(), surroundings=None)
+    running = asyncio.create_task(connection.run(stop))
+    yield
+    stop.set()
+    await running
 
 
 async def test_a_renewed_key_is_the_only_one_left(server, state, door, keys):
@@ -78,6 +94,31 @@ async def test_a_change_that_never_reached_the_server_is_completed(server, state
     assert await is_known(door)
 
 
+async def test_an_agent_that_runs_goes_on_after_the_answer_to_its_new_key_was_lost(
+    server, state, door, keys
+):
+    old = server.device_key
+    async with working(door, keys):
+        await until(lambda: server.presence is not None, what="the first report")
+        server.lose_answers, server.key_is_due = 1, True
+        await until(lambda: server.device_key != old, what="the new key at the server")
+        await until(lambda: not state.next_key_file.exists(), what="the end of the change")
+
+    assert server.device_key == raw_hex(state.device_key())
+    assert await is_known(door)
+
+
+async def test_all_who_are_refused_at_once_have_the_lost_change_completed_once(server, door, keys):
+    server.lose_answers = 1
+    assert not await keys.try_to_renew()
+
+    assert await asyncio.gather(*(keys.finish_renewal() for _ in range(3))) == [True] * 3
+
+    assert len(server.refusals) == 1  # of the old key, and each who waited asked nobody
+    assert await is_known(door)
+    assert not await keys.finish_renewal()
+
+
 async def test_a_key_that_is_due_is_renewed_once_for_all_who_notice(server, state, door, keys):
     server.key_is_due = True
     await is_known(door)
@@ -94,7 +135,7 @@ async def test_a_server_that_knows_neither_key_keeps_the_old_one_in_use(server, 
     known, server.device_key = server.device_key, raw_hex(Ed25519PrivateKey.generate())
     with pytest.raises(Refused, match="took no new device key"):
         await keys.renew()
-    assert not await keys.try_to_renew()
+    assert not await keys.finish_renewal()  # so whoever asked waits before asking again
 
     server.device_key = known
     assert await is_known(door)
