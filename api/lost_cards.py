@@ -2,12 +2,14 @@
 
 1. Block the card, and leave the mails: from here on nothing new opens, whatever fails below.
 2. End the open update: its workflow revokes what it knows of, old and new.
-3. Order the revocation of whatever else the register knows of the card.
+3. Order the revocation of whatever else the register knows of the card, also where the update could
+   not be ended: nobody waits for its workflow to be mended.
 
 Reported again, each step is taken again where it was not carried out, and nothing happens twice.
 """
 
 import asyncio
+import hashlib
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -89,8 +91,10 @@ async def report_lost(
         at=utc_now(),
         reason=body.reason,
     )
-    ended = await _ended(state, card_id, action)
-    revoking = await _revoked(state, card_id, report_id)
+    try:
+        ended = await _ended(state, card_id, action)
+    finally:  # and not before: what the update issued until its end is on record only now
+        revoking = await _revoked(state, card_id, report_id)
     async with transaction(state.reads) as session:
         shown = CardOut.model_validate(await registered_card(session, card_id))
     return LossOut(card=shown, ended_update=ended, revoking=revoking)
@@ -167,12 +171,14 @@ async def _revoked(state: State, card_id: str, report_id: str) -> list[str]:
         serials = await unrevoked_on(session, card_id, now=utc_now())
     if not serials:
         return []
+    # An order that waits for the CA must not keep back another one, for what was issued since then.
+    what = hashlib.sha256(" ".join(serials).encode()).hexdigest()[:16]
     client = await state.temporal.client()
     with suppress(WorkflowAlreadyStartedError):  # by the same report, sent again
         await client.start_workflow(  # no failpoint: the report, sent again, has the rest done
             Afterwork.run,
             revocations(RevocationReason.KEY_COMPROMISE, tuple(serials)),
-            id=f"lost/{report_id}",
+            id=f"lost/{report_id}/{what}",
             task_queue=state.settings.temporal_task_queue,
         )
     return serials

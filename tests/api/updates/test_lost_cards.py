@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 from sqlmodel import col
 
+from api import lost_cards
+from api.authorize import Caller
 from cardflow.ca import RevocationReason
 from cardflow.ca.embedded.listing import Wanted, list_certificates
 from cardflow.db.tables import AuditEntry, Card, Mail
@@ -21,10 +24,11 @@ from workflows.card_update import workflow_id
 pytestmark = pytest.mark.temporal
 
 
-async def report(office: Office, who=None, **body):
+async def report(office: Office, who=None, *, key="", **body):
     """Report the office's card lost."""
     path = f"{API}/cards/{office.card_id}/report-lost"
-    return await (who or office.holder).post(path, json=body)
+    headers = {"Idempotency-Key": key} if key else {}
+    return await (who or office.holder).post(path, json=body, headers=headers)
 
 
 async def the_card(office: Office) -> Card:
@@ -114,6 +118,11 @@ async def runs_off_the_record(office: Office):
     return await client.start_workflow(name, id=workflow_id(office.card_id), task_queue=queue)
 
 
+async def the_workflow(office: Office):
+    client = await office.state.temporal.client()
+    return client.get_workflow_handle(workflow_id(office.card_id))
+
+
 async def test_an_update_that_is_just_ending_is_waited_for(office):
     ending = await runs_off_the_record(office)
     reporting = asyncio.create_task(report(office))
@@ -135,6 +144,47 @@ async def test_an_update_that_neither_begins_nor_ends_is_named_and_the_card_is_b
     assert "the card is blocked, and an update of it is just beginning" in answer.text
     assert (await the_card(office)).lost_at
     assert (await report(office)).status_code == 200
+
+
+async def test_certificates_are_revoked_also_where_the_update_cannot_be_ended(office, monkeypatch):
+    monkeypatch.setattr(lost_cards, "PATIENCE_SECONDS", 0)
+    await office.until_stage(await office.opened(), "completed")
+    await (await the_workflow(office)).result()
+    stuck = await runs_off_the_record(office)
+    answer = await report(office)
+
+    assert answer.status_code == 503
+    await all_revoked(office, 1)
+    await stuck.terminate()
+
+
+async def test_certificates_are_revoked_also_where_nobody_carries_the_update_out(office):
+    await office.policy("tls-client F")
+    update_id = await office.opened()
+    await office.until_lane(update_id, "awaiting_certificate_form")
+    await (await the_workflow(office)).terminate()
+
+    answer = await report(office, key="lost")
+
+    assert answer.status_code == 503
+    assert "`cardflow reconcile`" in answer.text
+    await all_revoked(office, 1)
+
+
+async def test_a_report_sent_again_revokes_what_was_issued_since(office):
+    settings = office.state.settings.model_copy(update={"temporal_task_queue": "nobody's"})
+    nobody_revokes = replace(office.state, settings=settings)
+    holder = office.holder.headers["X-Person"]
+    caller = Caller(holder, "holly", "Holly", frozenset({Role.HOLDER}), "en")
+    await office.until_stage(await office.opened(), "completed")
+    await lost_cards.report_lost(office.card_id, lost_cards.LossIn(), caller, nobody_revokes, "k")
+    await office.operator.patch(f"{API}/cards/{office.card_id}", json={"disabled": False})
+    await office.policy("tls-client none", "smime-signing none")
+    await office.until_stage(await office.opened(), "completed")
+
+    assert (await report(office, key="k")).status_code == 200
+
+    await all_revoked(office, 2)
 
 
 async def test_only_an_operator_or_administrator_releases_the_card(office):
