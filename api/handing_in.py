@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import update as change
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from api.actions import Taken, take
@@ -45,6 +46,7 @@ ENDINGS = {
     "image/png": (".png",),
     "image/jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
 }
+OF_ONE_REQUEST = ("update_id", "lane", "revision", "kind", "sha256", "means")
 RECORDED = {"media_type": RECORD, "notes": ["recorded without a file"]}
 
 
@@ -137,7 +139,7 @@ async def _earlier(state: State, arrival: Arrival) -> Action | None:
 def _repeated(earlier: Action, action: Action) -> Action:
     """Return the earlier action over what is handed in now; only the same bytes are a repeat."""
     if earlier.document is None or action.document is None:
-        raise invalid(HEADER, "this key was used for another request", "use a new key")
+        raise _other_request()
     return replace(earlier, document=replace(earlier.document, sha256=action.document.sha256))
 
 
@@ -215,10 +217,30 @@ async def _store(
         submitted_by=action.actor,
         created_at=action.at,
     )
-    with effect("api.record_document"):
-        async with transaction(state.sessions) as session:
-            if await find_document(session, document.id) is None:
+    if not _is_same(await _kept(state, document), document):
+        raise _other_request()
+
+
+async def _kept(state: State, document: Document) -> Document:
+    """Return the document's record: of whoever came first with this request's key."""
+    try:
+        with effect("api.record_document"):
+            async with transaction(state.sessions) as session:
+                if kept := await find_document(session, document.id):
+                    return kept
                 session.add(document)
+    except IntegrityError:  # the other one came at the same time
+        return await _kept(state, document)
+    return document
+
+
+def _is_same(kept: Document, document: Document) -> bool:
+    """Tell whether two records are of one request: whoever decides must see what was signed for."""
+    return all(getattr(kept, name) == getattr(document, name) for name in OF_ONE_REQUEST)
+
+
+def _other_request() -> Problem:
+    return invalid(HEADER, "this key was used for another request", "use a new key")
 
 
 async def _submit(state: State, looked: Looked, action: Action) -> HandedIn:

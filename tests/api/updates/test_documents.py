@@ -6,7 +6,9 @@ import hashlib
 import pytest
 from sqlalchemy import func, select
 
+from api import handing_in
 from cardflow.db.tables import Document, JournalEntry
+from cardflow.decisions import peek
 from cardflow.model import Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
@@ -41,6 +43,11 @@ async def count(office, table, update_id) -> int:
 
 async def documents(who, update_id) -> list[dict]:
     return (await who.get(f"{API}/updates/{update_id}/documents")).json()["items"]
+
+
+async def dies(*_: object) -> None:
+    """The server ends where the update would be told."""
+    raise RuntimeError
 
 
 # Printing
@@ -130,6 +137,42 @@ async def test_a_repeated_upload_is_one_document(office, waiting):
     assert other.status_code == 422
     received = [d for d in await documents(office.holder, waiting) if d["direction"] == "received"]
     assert len(received) == 1
+
+
+async def test_a_key_is_of_the_file_that_was_stored_first_under_it(office, waiting, monkeypatch):
+    printed = (await office.form(waiting, LANE)).content
+    other = (await office.form(waiting, LANE, language="de")).content
+    with monkeypatch.context() as patched:
+        patched.setattr(handing_in, "take", dies)
+        assert (await office.upload(waiting, LANE, printed, key="scan")).status_code == 500
+
+    refused = await office.upload(waiting, LANE, other, key="scan")
+    again = await office.upload(waiting, LANE, printed, key="scan")
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert again.status_code == 201, again.text
+    assert again.json()["sha256"] == hashlib.sha256(printed).hexdigest()
+
+
+async def test_what_is_shown_of_two_files_under_one_key_is_what_was_signed_for(office, waiting):
+    forms = [(await office.form(waiting, LANE, language=x)).content for x in ("en", "de")]
+
+    answers = await asyncio.gather(
+        *(office.upload(waiting, LANE, form, key="scan") for form in forms)
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201, 422]
+    (received,) = [
+        d for d in await documents(office.holder, waiting) if d["direction"] == "received"
+    ]
+    async with transaction(office.state.reads) as session:
+        token = await session.scalar(
+            select(JournalEntry.token)
+            .where(JournalEntry.update_id == waiting)
+            .order_by(JournalEntry.number.desc())
+        )
+    assert peek(token).document.sha256 == received["sha256"]
 
 
 @pytest.mark.parametrize(
