@@ -1,7 +1,7 @@
 """How a person's word reaches an update: signed, journalled, sent, answered; all in this one place.
 
 The journal comes first: a word that was journalled and not answered is sent again by its repeat,
-under the same id, and counts once.
+under the same id, and counts once. An update that ends leaves the yes to each word that counted.
 """
 
 import json
@@ -90,7 +90,8 @@ async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelt
     answer = kept.answer
     if answer is None:
         answer = await _send(state, card_id, kept.entry, patience)
-        await keep_answer(state, answer)
+        # The update may have ended since the journal was looked at: what it left there counts.
+        answer = await keep_answer(state, answer)
         verdict = "accepted" if answer.accepted else "refused"
         ACTIONS.labels(peek(kept.entry.token).act, verdict).inc()
     if not answer.accepted:
@@ -140,15 +141,18 @@ async def _check_open(session: AsyncSession, action: Action) -> None:
         raise refused([f"this update has ended: {update.stage}"])
 
 
-async def keep_answer(state: State, answer: JournalAnswer) -> None:
-    """Leave the answer beside the action, unless one stands there."""
+async def keep_answer(state: State, answer: JournalAnswer) -> JournalAnswer:
+    """Leave the answer beside the action, unless one stands there; return the one that does."""
     try:
         with effect("api.keep_answer"):
             async with transaction(state.sessions) as session:
-                if await answer_to(session, answer.action_id) is None:
-                    session.add(answer)
+                if earlier := await answer_to(session, answer.action_id):
+                    return earlier
+                session.add(answer)
     except IntegrityError:
-        return  # the same answer to the same action, from a repeat that ran beside us
+        # A repeat that ran beside us, or the update's end, was faster.
+        return await keep_answer(state, answer)
+    return answer
 
 
 async def told(state: State, objections: Sequence[str]) -> Problem:

@@ -2,7 +2,7 @@
 
 The view goes without certificates, requests, answered actions and decisions: each publication would
 carry them all. The texts are with the lanes; answers and decisions are kept here until the update
-ends, each once.
+ends, each once; then the journal has the answers.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,11 +7,14 @@ from sqlmodel import col
 from cardflow.db import audit, effects, mail_queue, memories
 from cardflow.db.mail_queue import Postage
 from cardflow.db.memories import Remembered
-from cardflow.db.tables import AuditEntry, Update, UpdateLane, WaitingFor
+from cardflow.db.register_updates import journal_of
+from cardflow.db.tables import AuditEntry, JournalAnswer, Update, UpdateLane, WaitingFor
 from cardflow.db.views import input_of, text_of
+from cardflow.decisions import utc_now
 from cardflow.errors import Refused
-from cardflow.model import Event, UpdateView
+from cardflow.model import Event, Reply, UpdateView
 from cardflow.orders import Publication
+from cardflow.sql import insert_once
 from cardflow.wire import to_json
 
 
@@ -33,8 +36,28 @@ async def publish(session: AsyncSession, said: Publication, *, postage: Postage)
         await effects.apply(session, effects.Happening(row, update, view, event))
         await mail_queue.queue(session, update, event, postage=postage)
     if row.ended_at:
+        await _complete_the_journal(session, view)
         await memories.forget(session, row.id)
     await session.flush()
+
+
+async def _complete_the_journal(session: AsyncSession, view: UpdateView) -> None:
+    """Leave the yes to every action that counted and whose answer was lost on its way.
+
+    Nobody can tell later: the card's next update does not know the action, and would refuse it.
+    """
+    counted = await memories.recall(session, view.update_id, Remembered.ANSWER)
+    for entry, answer in await journal_of(session, view.update_id):
+        if answer is None and entry.action_id in counted:
+            reply = Reply(view.stage, counted[entry.action_id], entry.action_id)
+            row = {
+                "action_id": entry.action_id,
+                "accepted": True,
+                "answer": text_of(reply),
+                "recorded_at": utc_now(),
+            }
+            # Whoever sent the action may be keeping the same answer just now.
+            await session.execute(insert_once(session, JournalAnswer).values(row))
 
 
 async def _recorded(session: AsyncSession, update_id: str) -> set[int | None]:

@@ -1,6 +1,7 @@
 """Every no that a person can meet on the way, in words that say what is wrong."""
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 from temporalio.service import RPCError
 
+from api import actions
 from api.actions import record, take
 from api.authorize import Caller, Grant, Scope
 from api.idempotency import id_for
@@ -20,7 +22,7 @@ from cardflow.db.tables import Agent, Card, JournalAnswer, JournalEntry, Person
 from cardflow.decisions import issue_signer, peek, utc_now
 from cardflow.errors import Unavailable
 from cardflow.jobs import Outcome
-from cardflow.model import Act, Action, CardState, Role, new_id
+from cardflow.model import Act, Action, CardState, Reply, Role, Stage, new_id
 from cardflow.policy import Selection
 from cardflow.sql import transaction
 from tests.api.conftest import reasons
@@ -491,6 +493,52 @@ async def test_a_word_that_nobody_answered_is_kept_and_counts_when_the_worker_is
     assert await cancellations(office, wish.update_id) == 1
 
 
+@pytest.mark.parametrize("another_is_open", [False, True])
+async def test_a_yes_that_was_never_kept_stays_a_yes_after_the_end(
+    office, monkeypatch, another_is_open
+):
+    update_id = await waiting_update(office)
+    await office.sign(update_id, "tls-client")
+    digest = (await office.update(update_id))["lanes"][0]["decision_digest"]
+    with monkeypatch.context() as patched:
+        patched.setattr(actions, "keep_answer", dies)
+        first = await office.decide(update_id, "approve", digest=digest, key="yes")
+        await office.until_stage(update_id, "ready")
+        ended = await cancel_with_key(office, update_id, "k")
+        await office.until_stage(update_id, "cancelled")
+    assert (first.status_code, ended.status_code) == (500, 500)
+    await until_closed(office)
+    if another_is_open:
+        await waiting_update(office)
+
+    again = await office.decide(update_id, "approve", digest=digest, key="yes")
+    ended = await cancel_with_key(office, update_id, "k")
+
+    assert (again.status_code, ended.status_code) == (201, 200), again.text + ended.text
+    assert again.json()["message"] == "the document was approved"
+    async with transaction(office.state.reads) as session:
+        answers = [answer for _, answer in await journal_of(session, update_id)]
+    assert all(answer and answer.accepted for answer in answers)
+
+
+async def test_a_no_that_comes_after_the_yes_was_kept_is_not_told(office, monkeypatch):
+    update_id = await waiting_update(office)
+    action = cancelling(office, update_id, key="k")
+
+    async def too_late(state, _card_id, entry, _patience) -> JournalAnswer:
+        """The update ends, and another one opens, between the look and the word."""
+        yes = Reply(Stage.CANCELLED, "as it was", entry.action_id)
+        await actions.keep_answer(state, actions.accepted(action, yes))
+        objections = json.dumps(["this update has ended"])
+        return JournalAnswer(
+            action_id=entry.action_id, accepted=False, answer=objections, recorded_at=utc_now()
+        )
+
+    monkeypatch.setattr(actions, "_send", too_late)
+
+    assert (await take(office.state, office.card_id, action)).reply.message == "as it was"
+
+
 async def test_a_repeat_waits_for_what_its_first_try_has_started(office):
     queue = f"cardflow-{new_id()}"
     settings = office.state.settings.model_copy(update={"temporal_task_queue": queue})
@@ -519,6 +567,16 @@ async def a_wish(office) -> Wish:
         case, office.state.profiles, Selection(), update_id=update_id, opening=opening
     )
     return Wish(caller, grant, case, plan, update_id)
+
+
+async def dies(*_: object) -> None:
+    """The server ends where it would keep the update's answer."""
+    raise RuntimeError
+
+
+async def until_closed(office) -> None:
+    handle = (await office.state.temporal.client()).get_workflow_handle(workflow_id(office.card_id))
+    await handle.result()
 
 
 async def until_started(office) -> None:
