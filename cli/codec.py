@@ -12,11 +12,12 @@ from cyclopts import App
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cardflow.db import audit
+from cardflow.db.migrate import database_objections
 from cardflow.db.reencryption import keys_of_columns, reencrypt
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
-from cardflow.settings import Settings, load_settings
+from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.ending import run_and_exit
@@ -110,9 +111,8 @@ def rotate(
         return
     if name == old.current:
         raise Refused(f"{name} is the current key of {file} already")
-    new.using(name).save(file)
     facts: dict[str, object] = {"ring": ring.value, "key": name, "before": old.current}
-    asyncio.run(_in_database(settings, lambda session: _record(session, "keys_rotated", facts)))
+    asyncio.run(_save_on_record(settings, file, new.using(name), "keys_rotated", facts))
     say(f"{file} writes with the key {name} from now on and reads with {old.current} too")
 
 
@@ -154,9 +154,8 @@ async def _retire(settings: Settings, ring: Ring, key: str) -> None:
     rest = KeyRing.load(file).without(key)
     if objection := await _needed(settings, ring, key):
         raise Refused(f"key {key} is still needed by {objection}\n  → see: cardflow codec status")
-    rest.save(file)
     facts: dict[str, object] = {"ring": ring.value, "key": key}
-    await _in_database(settings, lambda session: _record(session, "key_retired", facts))
+    await _save_on_record(settings, file, rest, "key_retired", facts)
     say(f"{file} has forgotten the key {key}\n  → destroy it in every copy and backup too")
 
 
@@ -229,9 +228,24 @@ async def _in_database(settings: Settings, work: Callable[[AsyncSession], Awaita
     engine = create_engine(settings.database_url)
     try:
         async with transaction(sessions_of(engine)) as session:
+            if found := await database_objections(engine):
+                asked = f"does {setting_name('database_url')} name the installation's own?"
+                raise Refused(*found, asked)
             return await work(session)
     finally:
         await engine.dispose()
+
+
+async def _save_on_record(
+    settings: Settings, file: Path, ring: KeyRing, kind: str, facts: dict[str, object]
+) -> None:
+    """Leave the ring in its file once the audit trail has taken that; else neither is changed."""
+
+    async def save(session: AsyncSession) -> None:
+        await _record(session, kind, facts)
+        ring.save(file)
+
+    await _in_database(settings, save)
 
 
 async def _record(session: AsyncSession, kind: str, facts: dict[str, object]) -> None:

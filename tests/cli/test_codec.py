@@ -4,6 +4,8 @@ import asyncio
 import json
 import subprocess
 import sys
+import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,9 +17,10 @@ from cardflow.decisions import utc_now
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyFile, KeyRing
 from cardflow.sealed import key_of, seal, unseal
-from cardflow.settings import Settings
+from cardflow.settings import SETTINGS_FILE, Settings
 from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
+from cardflow.temporal.key_use import keys_in_use
 from cli import codec
 from cli.local_secrets import make_local_secrets
 from cli.ports import free_ports
@@ -149,6 +152,24 @@ def test_what_would_lose_something_is_refused(settings, key, reason):
     assert settings.sealing_key_file.read_bytes() == before
 
 
+@pytest.mark.parametrize("words", [("rotate",), ("rotate", "--key", "next"), ("retire", "next")])
+def test_without_the_database_that_keeps_the_record_no_ring_changes(settings, words):
+    """On the host, where the settings name another database than in the containers."""
+    for ring in (codec.Ring.SEALING, codec.Ring.CODEC):
+        codec.rotate(ring=ring, key="next", prepare=True, state=settings.state_dir)
+    before = settings.sealing_key_file.read_bytes()
+    elsewhere = f"sqlite+aiosqlite:///{settings.state_dir}/empty.db"
+    file = settings.state_dir / SETTINGS_FILE
+    kept = [line for line in file.read_text().splitlines() if not line.startswith("database_url")]
+    file.write_text("\n".join([*kept, f'database_url = "{elsewhere}"', ""]))
+    code, why = said(settings, *words, "--ring", "sealing")
+
+    assert code == 1
+    assert "the database is at revision none" in why
+    assert "CARDFLOW_DATABASE_URL" in why
+    assert settings.sealing_key_file.read_bytes() == before
+
+
 # The database
 
 
@@ -222,3 +243,24 @@ def test_a_key_is_needed_as_long_as_a_history_is_kept_that_was_written_with_it(s
     assert (found["3"]["needed_by"], found["3"]["current"]) == ("", True)
     assert refused == 1
     assert "1 closed workflows" in why
+
+
+@pytest.mark.temporal
+async def test_what_is_listed_and_has_no_history_needs_no_key(temporal_env):
+    """Temporal's list is restored from a little later than its histories."""
+    client = temporal_env.client
+    listed = await client.start_workflow("Any", id="listed", task_queue="nobody")
+
+    class ListsMore:
+        """A client whose list is ahead."""
+
+        def __getattr__(self, name):
+            return getattr(client, name)
+
+        async def list_workflows(self):
+            found = await listed.describe()
+            yield found
+            yield replace(found, id="never-there", run_id=str(uuid.uuid4()))
+
+    assert await keys_in_use(ListsMore()) == {}
+    await listed.terminate()
