@@ -1,13 +1,13 @@
 """Which document store an installation has, and who looks at what goes in."""
 
 from cardflow.documents.scanner import Scanner
-from cardflow.documents.store import DocumentStore, FileStore
+from cardflow.documents.store import FileStore, WholeStore
 from cardflow.outbound import outbound
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
 
 
-def store_of(settings: Settings) -> DocumentStore:
+def store_of(settings: Settings) -> WholeStore:
     """Return the document store that the settings name."""
     if not settings.document_bucket:
         return FileStore(settings.document_dir)

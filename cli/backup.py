@@ -8,6 +8,7 @@ from cardflow.db.migrate import database_revision
 from cardflow.errors import CardflowError, Refused
 from cardflow.settings import SETTINGS_FILE, Environment, Settings, load_settings, read_settings
 from cardflow.sql import create_engine
+from cardflow.stores import store_of
 from cardflow.temporal.ending import run_and_exit
 from cli.backups import databases, files, keys
 from cli.backups.sums import Manifest, seal_backup, verified
@@ -23,6 +24,7 @@ def backup(
     /,
     *,
     passphrase_file: Path | None = None,
+    without_documents: bool = False,
     state: Path | None = None,
 ) -> None:
     """Copy everything that this installation is into a new directory, while it runs.
@@ -38,6 +40,8 @@ def backup(
     passphrase_file
         A file (mode 0600) with the passphrase that seals the keys. Keep it apart from the backup.
         Without it the keys stay out, and you keep a copy of them yourself.
+    without_documents
+        Leave the documents out, where a bucket's own versions and replicas are their backup.
     state
         The state directory; default: CARDFLOW_STATE_DIR, else var.
     """
@@ -45,7 +49,7 @@ def backup(
     passphrase = keys.passphrase_in(passphrase_file) if passphrase_file else None
     _refuse_unless_empty(directory)
     with working("copying"):
-        damaged = _copy(settings, directory, passphrase)
+        damaged = _copy(settings, directory, passphrase, documents=not without_documents)
     say(f"the backup is in {directory}; it holds personal data: keep it on an encrypted medium")
     if passphrase is None:
         say("  → the keys are not in it: keep a copy of them, above all of the codec's ring")
@@ -59,15 +63,18 @@ def restore(
     *,
     passphrase_file: Path | None = None,
     over: bool = False,
+    documents_only: bool = False,
     state: Path | None = None,
 ) -> None:
     """Bring back what a backup holds, and compare it with Temporal and the CA.
 
-    Every file of the backup is checked before anything is touched. Nothing of Cardflow may run.
+    Every file of the backup is checked before anything is touched. Nothing of Cardflow may run,
+    unless only documents come back.
 
     For example:
 
         cardflow restore /media/backup/2026-11-27 --passphrase-file /root/backup-passphrase
+        cardflow restore /media/backup/2026-11-27 --documents-only
 
     Parameters
     ----------
@@ -78,10 +85,14 @@ def restore(
     over
         Restore although there is something: what is replaced is moved to `replaced-<time>` in the
         state directory; in PostgreSQL it is dropped.
+    documents_only
+        Bring back the documents that the store has lost or damaged, and touch nothing else.
     state
         The state directory; default: CARDFLOW_STATE_DIR, else var.
     """
     manifest = verified(directory)
+    if documents_only:
+        return _restore_documents(read_settings(state), directory)
     found = _keys(directory, manifest, passphrase_file)
     _put_settings(directory, read_settings(state).state_dir)
     settings = read_settings(state)
@@ -95,6 +106,13 @@ def restore(
             asyncio.run(upgrade(settings))
         say(f"the backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC is restored")
         run_and_exit(_compare(settings))
+    return None
+
+
+def _restore_documents(settings: Settings, directory: Path) -> None:
+    with working("bringing back documents"):
+        mended = asyncio.run(files.put_documents_back(directory, store_of(settings)))
+    say(f"{mended} documents were missing or damaged in the store, and are whole again")
 
 
 # Backing up
@@ -107,7 +125,9 @@ def _refuse_unless_empty(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def _copy(settings: Settings, directory: Path, passphrase: bytes | None) -> list[str]:
+def _copy(
+    settings: Settings, directory: Path, passphrase: bytes | None, *, documents: bool
+) -> list[str]:
     """Copy in this order: what is copied later may know more, and then only what may.
 
     1. Temporal, so that the record is never behind what a restored workflow knows.
@@ -120,7 +140,7 @@ def _copy(settings: Settings, directory: Path, passphrase: bytes | None) -> list
         databases.copy_sqlite(temporal, directory / temporal.name)
     files.copy_checkpoints(settings, directory)
     databases.copy_database(settings.database_url, directory)
-    damaged = [] if settings.document_bucket else files.copy_documents(settings, directory)
+    damaged = asyncio.run(files.copy_documents(store_of(settings), directory)) if documents else []
     files.copy_ca(settings, directory)
     files.copy_settings(settings, directory)
     if passphrase is not None:
@@ -130,7 +150,7 @@ def _copy(settings: Settings, directory: Path, passphrase: bytes | None) -> list
         database=databases.kind_of(settings.database_url),
         revision=asyncio.run(_revision(settings)),
         temporal=temporal.exists(),
-        documents=f"bucket {settings.document_bucket}" if settings.document_bucket else "here",
+        documents="here" if documents else "left out",
         keys=passphrase is not None,
     )
     seal_backup(directory, manifest)
@@ -198,7 +218,7 @@ def _bring_back(
         keys.put_back(settings, found, aside)
     files.put_back(directory / "ca", settings.ca_dir)
     files.put_back(directory / "checkpoints", settings.audit_checkpoint_dir, mode=0o444)
-    files.put_back(directory / "documents", settings.document_dir, mode=0o400)
+    asyncio.run(files.put_documents_back(directory, store_of(settings)))
     if settings.profiles_file and not settings.profiles_file.exists():
         databases.restore_file(directory / "profiles.toml", settings.profiles_file)
     if aside:

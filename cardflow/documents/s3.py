@@ -25,10 +25,12 @@ from urllib3.exceptions import NewConnectionError
 
 from cardflow.documents.store import (
     Arriving,
+    Damaged,
     Stored,
     checked_digest,
     damaged,
     fill,
+    is_digest,
     room_wanted,
 )
 from cardflow.errors import Refused, Unavailable
@@ -90,6 +92,14 @@ class S3Store:
         """The bucket can be written; how much room it has nobody says."""
         await asyncio.to_thread(self._probe)
 
+    async def names(self) -> list[str]:
+        """Return the digest of every document, in order; our key there needs the right to list."""
+        return await asyncio.to_thread(self._names)
+
+    async def mend(self, data: bytes) -> bool:
+        """Have the bytes whole, whatever is in their place; tell whether they were not before."""
+        return await asyncio.to_thread(self._mend, data)
+
     def _keep(self, arriving: Arriving) -> Stored:
         stored = arriving.finish()
         content = arriving.path.read_bytes()
@@ -128,6 +138,29 @@ class S3Store:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise damaged(sha256)
         return data
+
+    def _names(self) -> list[str]:
+        with self._answers():
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
+            keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        named = ((key, key.rpartition("/")[2]) for key in keys)
+        return sorted(name for key, name in named if is_digest(name) and key == _key(name))
+
+    def _mend(self, data: bytes) -> bool:
+        sha256 = hashlib.sha256(data).hexdigest()
+        try:
+            self._read(sha256)
+        except (Damaged, Refused):
+            with self._answers():
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=_key(sha256),
+                    Body=data,
+                    ChecksumAlgorithm="SHA256",
+                    ContentType="application/octet-stream",
+                )
+            return True
+        return False
 
     def _probe(self) -> None:
         with self._answers():

@@ -42,6 +42,14 @@ class DocumentStore(Protocol):
     async def free_bytes(self) -> int | None: ...
 
 
+class WholeStore(DocumentStore, Protocol):
+    """What backups need besides: the store as a whole."""
+
+    async def names(self) -> list[str]: ...
+
+    async def mend(self, data: bytes) -> bool: ...
+
+
 class FileStore:
     """A document store in a directory; several processes may use it at once."""
 
@@ -66,6 +74,35 @@ class FileStore:
     async def free_bytes(self) -> int:
         """Return the room that is left, once something could be written."""
         return await asyncio.to_thread(self._probe)
+
+    async def names(self) -> list[str]:
+        """Return the digest of every document, in order."""
+        return await asyncio.to_thread(self._names)
+
+    async def mend(self, data: bytes) -> bool:
+        """Have the bytes whole, whatever is in their place; tell whether they were not before."""
+        return await asyncio.to_thread(self._mend, data)
+
+    def _names(self) -> list[str]:
+        found = self._directory.glob("[0-9a-f][0-9a-f]/*")
+        return sorted(path.name for path in found if is_digest(path.name))
+
+    def _mend(self, data: bytes) -> bool:
+        path = self._path(hashlib.sha256(data).hexdigest())
+        try:
+            self._read(path)
+        except (Damaged, Refused):
+            path.unlink(missing_ok=True)  # never the last whole copy: that is in our hands
+        else:
+            return False
+        arriving = Arriving(self._directory / "arriving", len(data))
+        try:
+            arriving.write(data)
+            arriving.finish()
+            self._link(arriving.path, path)
+        finally:
+            arriving.discard()
+        return True
 
     def _probe(self) -> int:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -144,9 +181,14 @@ class Arriving:
         self.path.unlink()
 
 
+def is_digest(name: str) -> bool:
+    """Tell whether this can be the name of a document."""
+    return bool(_DIGEST.fullmatch(name))
+
+
 def checked_digest(sha256: str) -> str:
     """Return the name of a document, or refuse what cannot be one."""
-    if not _DIGEST.fullmatch(sha256):
+    if not is_digest(sha256):
         raise Refused("a document is named by its SHA-256: 64 hex digits in lower case")
     return sha256
 

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from cardflow.documents.store import Damaged, WholeStore
 from cardflow.errors import Refused
 from cardflow.settings import SETTINGS_FILE, Settings
 from cli.backups.sums import digest_of, new_file
 
 # The root's key belongs offline; the OCSP signer's is made anew by the worker.
 NOT_OF_THE_CA = ("root/key.pem", "responder/")
-ARRIVING = "arriving"
+DOCUMENTS = "documents"
 
 
 def temporal_file(settings: Settings) -> Path:
@@ -39,17 +40,26 @@ def copy_checkpoints(settings: Settings, directory: Path) -> None:
         shutil.copyfile(path, new_file(directory / "checkpoints" / name))
 
 
-def copy_documents(settings: Settings, directory: Path) -> list[str]:
+async def copy_documents(store: WholeStore, directory: Path) -> list[str]:
     """Leave every document; return those that are not what their name says any more."""
     damaged = []
-    for name, path in _files(settings.document_dir):
-        if name.startswith(f"{ARRIVING}/"):
-            continue
-        target = new_file(directory / "documents" / name)
-        shutil.copyfile(path, target)
-        if digest_of(target) != path.name:
-            damaged.append(path.name)
+    for name in await store.names():
+        try:
+            content = await store.get(name)
+        except Damaged:
+            damaged.append(name)
+        else:
+            new_file(directory / DOCUMENTS / name[:2] / name).write_bytes(content)
     return damaged
+
+
+async def put_documents_back(directory: Path, store: WholeStore) -> int:
+    """Leave every document of a backup whole in the store; tell how many were not before."""
+    mended = 0
+    for _, path in _files(directory / DOCUMENTS):
+        if digest_of(path) == path.name:
+            mended += await store.mend(path.read_bytes())
+    return mended
 
 
 def put_back(directory: Path, into: Path, *, mode: int = 0o600) -> None:

@@ -7,6 +7,7 @@ the passphrase elsewhere. What belongs offline is never in it, nor is what makes
 import base64
 import json
 import os
+import shutil
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -86,7 +87,8 @@ def put_back(settings: Settings, found: dict[str, dict[str, str]], aside: Path |
     for field in differing:
         assert aside is not None  # noqa: S101 it was refused above
         aside.mkdir(exist_ok=True, mode=0o700)
-        _path(settings, field).rename(aside / _path(settings, field).name)
+        # Not a rename: secrets may be on another file system than the state directory.
+        shutil.move(_path(settings, field), aside / _path(settings, field).name)
     for field, content in contents.items():
         if not _path(settings, field).exists():
             write_secret(_path(settings, field), content)

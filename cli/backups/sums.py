@@ -25,7 +25,7 @@ class Manifest:
     database: str  # sqlite postgresql
     revision: str  # of the database
     temporal: bool  # whether the development server's store is in it
-    documents: str  # where they are
+    documents: str  # here, or left out
     keys: bool  # whether the keys are in it, sealed
     format: int = FORMAT
 

@@ -1,30 +1,39 @@
 """What a backup holds, and everything that keeps a wrong one from being restored."""
 
+import asyncio
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cardflow.db.migrate import newest_revision
+from cardflow.documents.s3 import Bucket
 from cardflow.errors import Refused
 from cardflow.secret_files import write_secret
 from cardflow.settings import SETTINGS_FILE, Settings, read_settings
+from cardflow.stores import store_of
 from cli.backup import backup, restore
 from cli.backups import keys
 from cli.backups.databases import copy_database
 from cli.backups.sums import MANIFEST, SUMS, verified
 from cli.local_secrets import Maker, make_own_secrets
+from cli.processes import ROOT
 from tests.databases import Databases
+from tests.documents.s3_server import client, ready, s3_server
 
 pytestmark = pytest.mark.sqlite
 
 PASSPHRASE = b"correct horse battery staple, apart"
 OFFLINE = ("decision-root-key.pem", "ca-root-passphrase")
 PDF = b"%PDF-1.7"
+ELSEWHERE = (Path("/dev/shm"), Path("/var/tmp"))
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +148,88 @@ def test_a_damaged_document_is_named_and_the_rest_is_there(
     assert verified(tmp_path / "damaged").documents == "here"
 
 
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "server") as bucket:
+        asyncio.run(ready(bucket))
+        yield bucket
+
+
+@pytest.mark.s3
+def test_documents_in_a_bucket_are_in_the_backup_and_come_back(
+    databases: Databases, bucket: Bucket, tmp_path: Path
+) -> None:
+    settings = with_bucket(tmp_path / "state", databases, bucket)
+    store, objects = store_of(settings), client(bucket)
+    whole = asyncio.run(store.put(PDF, limit=100)).sha256
+    spoilt = asyncio.run(store.put(b"whole", limit=100)).sha256
+    before, after, none = (tmp_path / name for name in ("before", "after", "none"))
+    backup(before, state=settings.state_dir)
+    objects.put_object(Bucket=bucket.name, Key=f"{spoilt[:2]}/{spoilt}", Body=b"spoilt")
+
+    with pytest.raises(Refused, match=f"documents are damaged in the store: {spoilt}"):
+        backup(after, state=settings.state_dir)
+    backup(none, without_documents=True, state=settings.state_dir)
+    restore(before, documents_only=True, state=settings.state_dir)
+    assert asyncio.run(store.get(spoilt)) == b"whole"
+    for sha256 in (whole, spoilt):
+        objects.delete_object(Bucket=bucket.name, Key=f"{sha256[:2]}/{sha256}")
+    command = (sys.executable, "-m", "cli", "restore", before, "--over")
+    state = ("--state", settings.state_dir)
+    subprocess.run([*command, *state], cwd=ROOT, check=True)
+
+    assert asyncio.run(store.names()) == sorted((whole, spoilt))
+    assert (verified(before).documents, verified(none).documents) == ("here", "left out")
+    assert f"documents/{whole[:2]}/{whole}" in files(after)
+    assert f"documents/{spoilt[:2]}/{spoilt}" not in files(after)
+    assert not [name for name in files(none) if name.startswith("documents/")]
+
+
+def with_bucket(state: Path, databases: Databases, bucket: Bucket) -> Settings:
+    """Return the settings of an installation that keeps its documents in the bucket."""
+    write_secret(state / "key", bucket.secret_key.encode())
+    lines = {
+        "environment": "production",
+        "public_url": "https://cards.example.org",
+        "smtp_host": "mail.example.org",
+        "smtp_starttls": True,
+        "document_bucket": bucket.name,
+        "document_bucket_url": bucket.url,
+        "document_bucket_access_key": bucket.access_key,
+        "document_bucket_secret_file": "key",
+        "local_services": bucket.url.removeprefix("http://"),
+    }
+    text = "".join(f"{field} = {json.dumps(value)}\n" for field, value in lines.items())
+    (state / SETTINGS_FILE).write_text(text)
+    databases.furnish(state)
+    settings = read_settings(state)
+    make_own_secrets(settings, Maker(marked=False))
+    return settings
+
+
+@pytest.mark.parametrize("spoil", ["missing", "damaged", "a link"])
+def test_documents_alone_come_back_into_a_directory_while_all_else_stays(
+    settings: Settings, tmp_path: Path, spoil: str
+) -> None:
+    stored = asyncio.run(store_of(settings).put(PDF, limit=100))
+    document = settings.document_dir / stored.sha256[:2] / stored.sha256
+    backup(tmp_path / "backup", state=settings.state_dir)
+    before = {path: path.stat().st_mtime_ns for path in settings.state_dir.rglob("*.db")}
+    document.unlink()
+    if spoil == "damaged":
+        document.write_bytes(b"damaged")
+    if spoil == "a link":
+        document.symlink_to("/etc/passwd")
+
+    restore(tmp_path / "backup", documents_only=True, state=settings.state_dir)
+
+    assert document.read_bytes() == PDF
+    assert not document.is_symlink()
+    assert document.stat().st_mode & 0o777 == 0o400
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    document.unlink()
+
+
 @pytest.mark.parametrize("there", ["a file in it", "a file in its place"])
 def test_a_target_that_holds_something_is_refused(
     settings: Settings, tmp_path: Path, there: str
@@ -224,6 +315,23 @@ def test_other_keys_are_not_replaced_unasked(made: Path, tmp_path: Path) -> None
 
     keys.put_back(other, sealed, tmp_path / "aside")
     assert (tmp_path / "aside/codec.json").read_bytes() == before
+
+
+def test_keys_are_moved_aside_from_a_file_system_of_their_own(made: Path, tmp_path: Path) -> None:
+    """In a container, secrets are a directory of the host's and the state is a volume."""
+    here = tmp_path.stat().st_dev
+    others = [path for path in ELSEWHERE if path.is_dir() and path.stat().st_dev != here]
+    if not others:
+        pytest.skip("this machine has one file system only")
+    with tempfile.TemporaryDirectory(dir=others[0]) as elsewhere:
+        other = Settings(state_dir=tmp_path, codec_key_file=Path(elsewhere) / "codec.json")
+        write_secret(other.codec_key_file, b"another")
+        sealed = keys.unseal_keys(made, PASSPHRASE)
+
+        keys.put_back(other, sealed, tmp_path / "aside")
+
+        assert (tmp_path / "aside/codec.json").read_bytes() == b"another"
+        assert other.codec_key_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_password_in_the_databases_url_is_never_shown_to_other_accounts(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The document store in a bucket keeps the promises of the one in a directory."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -97,6 +98,27 @@ async def test_a_changed_object_is_never_answered(store, objects, bucket, change
             await store.put(b"changed", limit=LIMIT)
     finally:
         objects.delete_object(Bucket=bucket.name, Key=key(stored.sha256))
+
+
+async def test_all_documents_are_named_and_nothing_else(store, objects, bucket):
+    await store.free_bytes()  # it leaves a probe there
+    before = await store.names()
+    stored = [(await store.put(b"%d" % n, limit=LIMIT)).sha256 for n in range(20)]
+    objects.put_object(Bucket=bucket.name, Key=f"zz/{stored[0]}", Body=b"in another place")
+
+    assert await store.names() == sorted({*before, *stored})
+
+
+@pytest.mark.parametrize("there", ["nothing", "another", "the document"])
+async def test_a_document_is_mended_whatever_is_in_its_place(store, objects, bucket, there):
+    data = f"instead of {there}".encode()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if there != "nothing":
+        content = data if there == "the document" else b"forged"
+        objects.put_object(Bucket=bucket.name, Key=key(sha256), Body=content)
+
+    assert await store.mend(data) is (there != "the document")
+    assert await store.get(sha256) == data
 
 
 async def test_more_than_the_limit_leaves_nothing_behind(store, tmp_path):
