@@ -8,14 +8,14 @@ set -eu
 
 cd "${1:-.}"
 umask 077
-mkdir -p passwords secrets owner
+mkdir -p passwords secrets owner backups
 
 random() { openssl rand -hex 24; }
 made() { [ -s "$1" ] || { "$2" "$1" && echo "made $1"; }; }
 
 password() { random >"$1"; }
-pgpass_of() { # file, account
-    [ -s "$1" ] || printf 'postgresql:5432:cardflow:%s:%s\n' "$2" "$(cat "passwords/$2")" >"$1"
+pgpass_of() { # file, account, database
+    [ -s "$1" ] || printf 'postgresql:5432:%s:%s:%s\n' "$3" "$2" "$(cat "passwords/$2")" >"$1"
 }
 
 root() {
@@ -24,6 +24,10 @@ root() {
 }
 certificate_of() { # name of a service
     [ -s "passwords/$1.pem" ] && return
+    if [ ! -s passwords/inside-root-key.pem ]; then
+        echo "passwords/inside-root-key.pem is needed to make passwords/$1.pem; bring it back for this" >&2
+        exit 1
+    fi
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -subj "/CN=$1" \
         -keyout "passwords/$1-key.pem" -out "passwords/$1.csr" 2>/dev/null
     printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n' "$1" |
@@ -33,7 +37,7 @@ certificate_of() { # name of a service
     echo "made passwords/$1.pem"
 }
 identities() {
-    printf '{"identities": [{"name": "cardflow", "credentials": [{"accessKey": "cardflow", "secretKey": "%s"}], "actions": ["Read:documents", "Write:documents"]}]}\n' \
+    printf '{"identities": [{"name": "cardflow", "credentials": [{"accessKey": "cardflow", "secretKey": "%s"}], "actions": ["Read:documents", "List:documents", "Write:documents"]}]}\n' \
         "$(cat secrets/documents-key)" >"$1"
 }
 no_account() { echo "account user:password" >"$1"; }
@@ -41,8 +45,10 @@ no_account() { echo "account user:password" >"$1"; }
 for name in postgres temporal cardflow_owner cardflow cardflow_auditor grafana; do
     made "passwords/$name" password
 done
-pgpass_of secrets/pgpass cardflow
-pgpass_of owner/pgpass cardflow_owner
+pgpass_of secrets/pgpass cardflow cardflow
+pgpass_of owner/pgpass cardflow_owner cardflow
+pgpass_of owner/temporal-pgpass temporal '*'
+made owner/backup-passphrase password
 
 made passwords/inside-root.pem root
 certificate_of documents
@@ -53,5 +59,8 @@ made passwords/documents.json identities
 made passwords/mail-account no_account
 
 chmod 444 passwords/*
-chmod 400 passwords/inside-root-key.pem passwords/mail-key.pem passwords/mail-account # of root's alone
-if [ "$(id -u)" = 0 ]; then chown -R 10001 secrets owner; fi
+chmod 400 passwords/mail-key.pem passwords/mail-account # of root's alone
+if [ -e passwords/inside-root-key.pem ]; then chmod 400 passwords/inside-root-key.pem; fi # or it is offline
+chmod 700 secrets owner backups
+chmod 600 secrets/* owner/*
+if [ "$(id -u)" = 0 ]; then chown -R 10001 secrets owner && chown 10001 backups; fi

@@ -1,7 +1,9 @@
 """docker-compose.yml, read by the docker-compose of Debian, and what its services are given."""
 
 import json
+import shutil
 import subprocess
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.deployment.files import DEPLOY, ROOT
 
 pytestmark = pytest.mark.openssl
 RUN_ONCE = {"tables", "temporal-schema", "temporal-namespace", "bucket"}
+BY_HAND = {"tools"}
 INSIDE = Path("/run/secrets")
 
 
@@ -30,6 +33,9 @@ def deployment() -> dict:
 
 def test_every_service_that_stays_is_looked_after(deployment):
     for name, service in deployment["services"].items():
+        if name in BY_HAND:
+            assert (service["restart"], service["profiles"]) == ("no", ["tools"])
+            continue
         assert service["restart"] == ("on-failure" if name in RUN_ONCE else "unless-stopped"), name
         looked_after = "healthcheck" in service or name == "temporal-ui"
         assert looked_after is (name not in RUN_ONCE), name
@@ -90,6 +96,59 @@ def test_secrets_that_are_there_stay(made_secrets):
     assert {x: x.read_bytes() for x in made_secrets.rglob("*") if x.is_file()} == before
 
 
+def test_the_key_of_the_root_inside_is_needed_for_a_new_certificate_only(made_secrets, tmp_path):
+    here = shutil.copytree(made_secrets, tmp_path / "later")
+    (here / "passwords/inside-root-key.pem").unlink()  # offline, as the page says
+    (here / "secrets/codec.json").touch(0o644)
+
+    again = subprocess.run([DEPLOY / "make-secrets.sh", here], capture_output=True, check=False)
+    (here / "passwords/mail.pem").unlink()
+    lacking = subprocess.run(
+        [DEPLOY / "make-secrets.sh", here], capture_output=True, text=True, check=False
+    )
+
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert (here / "secrets/codec.json").stat().st_mode & 0o777 == 0o600
+    assert lacking.returncode == 1
+    assert "inside-root-key.pem is needed" in lacking.stderr
+
+
+def test_the_tools_are_given_what_the_processes_are_not(deployment, made_secrets):
+    """They alone write keys and own the tables; each account's password is in a file of its own."""
+    services = deployment["services"]
+    tools = {mount.split(":")[1]: mount for mount in services["tools"]["volumes"]}
+
+    assert {x.name for x in (made_secrets / "owner").iterdir()} == {
+        *("pgpass", "temporal-pgpass", "backup-passphrase"),
+    }
+    assert tools["/state/secrets"].endswith(":rw")
+    assert tools["/owner"].endswith("/owner:/owner:ro")
+    assert "passfile=/owner/pgpass" in services["tools"]["environment"]["CARDFLOW_DATABASE_URL"]
+    for name in ("api-1", "api-2", "worker-1", "worker-2", "tables"):
+        assert any(m.endswith(":/state/secrets:ro") for m in services[name]["volumes"])
+        assert not [m for m in services[name]["volumes"] if m.endswith((":/owner:ro", ":/backups"))]
+
+
+def test_no_address_that_is_handed_out_is_one_that_is_named(deployment):
+    (config,) = deployment["networks"]["outside"]["ipam"]["config"]
+    named = {
+        ip_address(network["ipv4_address"])
+        for service in deployment["services"].values()
+        for network in (service.get("networks") or {}).values()
+        if network
+    }
+
+    assert len(named) == 3
+    assert not [x for x in named | {ip_address(config["gateway"])} if x in range_of(config)]
+    assert all(x in ip_network(config["subnet"]) for x in named)
+
+
+def range_of(config: dict) -> IPv4Network:
+    found = ip_network(config["ip_range"])
+    assert found.subnet_of(ip_network(config["subnet"]))
+    return found
+
+
 @pytest.mark.parametrize("service", ["documents", "mail"])
 def test_the_services_inside_prove_who_they_are(service, made_secrets):
     files = made_secrets / "passwords"
@@ -112,7 +171,7 @@ def test_the_stores_key_is_the_one_that_cardflow_has(made_secrets):
     key = (made_secrets / "secrets/documents-key").read_text().strip()
 
     assert identity["credentials"] == [{"accessKey": "cardflow", "secretKey": key}]
-    assert identity["actions"] == ["Read:documents", "Write:documents"]
+    assert identity["actions"] == ["Read:documents", "List:documents", "Write:documents"]
 
 
 def test_the_mail_relay_takes_its_configuration(made_secrets, tmp_path):

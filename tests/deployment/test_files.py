@@ -12,7 +12,13 @@ from cardflow.temporal.search_attributes import SEARCH_ATTRIBUTES
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 NOT_SETTINGS = {
-    *("CARDFLOW_SECRETS", "CARDFLOW_OWNER_PGPASS", "CARDFLOW_TLS", "CARDFLOW_MAIL_RELAY"),
+    *(
+        "CARDFLOW_SECRETS",
+        "CARDFLOW_OWNER",
+        "CARDFLOW_BACKUPS",
+        "CARDFLOW_TLS",
+        "CARDFLOW_MAIL_RELAY",
+    ),
 }
 NGINX = (ROOT / "deploy/nginx.conf").read_text()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import VERSIONS
 from tests.deployment.files import ROOT
 
 pytestmark = pytest.mark.slow
@@ -36,22 +37,45 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, where, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / source, root / "app")
+            shutil.copy(ROOT / source, where)
     yield root
     shutil.rmtree(root)
 
 
-def test_the_image_has_two_stages_and_runs_as_nobody_in_particular():
-    first, second = (stage.splitlines() for stage in DOCKERFILE.split("FROM ")[1:])
+def test_the_image_has_what_runs_and_everything_runs_as_nobody_in_particular():
+    first, second, third = (stage.splitlines() for stage in DOCKERFILE.split("FROM ")[1:])
 
     assert first[0].endswith(" AS packages")
-    assert first[0].startswith(second[0])
+    assert first[0].partition(" AS ")[0] == second[0].partition(" AS ")[0]
     assert "COPY --from=packages /venv /venv" in second
-    assert second.index("USER cardflow") > max(
-        number for number, line in enumerate(second) if line.startswith(("RUN", "COPY"))
-    )
-    assert len(STEPS) == 2
+    assert third[0] == "cardflow AS tools"
+    for stage in (second, third):
+        done = [n for n, line in enumerate(stage) if line.startswith(("RUN", "COPY"))]
+        assert stage.index("USER cardflow") > max(done)
+    assert len(STEPS) == 3
     assert "--require-hashes --no-deps" in STEPS[0]
+
+
+def test_what_copies_the_database_is_of_the_servers_own_version():
+    """pg_dump refuses a server that is newer than itself."""
+    (server,) = re.findall(r"image: postgres:(\d+)-", (ROOT / "docker-compose.yml").read_text())
+    (client,) = re.findall(r"postgresql-client-(\d+)", STEPS[2])
+    (tested,) = {path.parents[1].name for path in VERSIONS.glob("*/bin/pg_dump")}
+
+    assert server == client == tested
+
+
+def test_people_call_it_cardflow(image: Path):
+    path = f"{image}/venv/bin:{image}/app/bin:{os.defpath}"
+    done = run(
+        ["cardflow", "people", "first-admin", "--help"],
+        cwd="/",
+        env={"PATH": path, "PYTHONPATH": str(image / "app")},
+    )
+
+    assert "PATH=/venv/bin:/app/bin:" in DOCKERFILE
+    assert done.returncode == 0, done.stderr
+    assert "Make the first administrator" in done.stdout
 
 
 def test_everything_that_is_needed_is_installed_and_agrees(image: Path):

@@ -1,0 +1,160 @@
+"""cardflow-backup and cardflow-restore, over a server that the deployment's own script set up."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from cardflow.secret_files import write_secret
+from cardflow.settings import Settings
+from cli.local_secrets import Maker, make_own_secrets
+from tests.databases import postgresql_server
+from tests.deployment.files import DEPLOY, ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Tools:
+    """What the service `tools` has: its commands, its directories, the databases."""
+
+    here: Path
+    port: int
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        surroundings = {
+            "PATH": f"{self.here}/bin:{Path(sys.executable).parent}:{os.defpath}",
+            "PYTHONPATH": str(ROOT),
+            "CARDFLOW_STATE_DIR": str(self.here / "state"),
+            "CARDFLOW_ENVIRONMENT": "production",
+            "CARDFLOW_PUBLIC_URL": "https://cards.example.org",
+            "CARDFLOW_SMTP_HOST": "mail",
+            "CARDFLOW_SMTP_STARTTLS": "true",
+            "CARDFLOW_DATABASE_URL": f"postgresql+psycopg://cardflow_owner@127.0.0.1:{self.port}"
+            f"/cardflow?passfile={self.here}/owner/pgpass",
+        }
+        return subprocess.run(
+            command, env=surroundings, capture_output=True, text=True, check=False
+        )
+
+    def does(self, *command: str) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def at(self, account: str, database: str) -> psycopg.Connection:
+        where = f"postgresql://{account}@127.0.0.1:{self.port}/{database}"
+        return psycopg.connect(where, autocommit=True)
+
+    def ask(self, account: str, database: str, words: str) -> list[tuple[object, ...]]:
+        with self.at(account, database) as connection:
+            answer = connection.execute(words)
+            return answer.fetchall() if answer.description else []
+
+
+@contextmanager
+def machine(here: Path) -> Iterator[Tools]:
+    """Yield what one machine has: a server as the deployment's script leaves it, and secrets."""
+    with postgresql_server() as url:
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        for name in ("bin", "backups", "run"):
+            (here / name).mkdir(parents=True)
+        for account in ("temporal", "cardflow_owner", "cardflow", "cardflow_auditor"):
+            (here / "run" / account).write_text(account)
+        write_secret(here / "owner/backup-passphrase", b"in another place than the backups")
+        moved = {
+            "/run/secrets": f"{here}/run",
+            '"/backups': f'"{here}/backups',
+            "/owner/": f"{here}/owner/",
+            "@postgresql/": f"@127.0.0.1:{port}/",
+        }
+        for script in (*(DEPLOY / "bin").iterdir(), DEPLOY / "postgres-init.sh"):
+            text = script.read_text()
+            for old, new in moved.items():
+                text = text.replace(old, new)
+            (here / "bin" / script.name).write_text(text)
+            shutil.copymode(script, here / "bin" / script.name)
+        where = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PATH": os.defpath}
+        subprocess.run(["/bin/sh", here / "bin/postgres-init.sh"], env=where, check=True)
+        make_own_secrets(Settings(state_dir=here / "state"), Maker(marked=False))
+        yield Tools(here, port)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    with machine(tmp_path / "one") as tools:
+        yield tools
+
+
+def test_what_was_copied_comes_back_with_everybodys_rights(tools: Tools) -> None:
+    tools.does("python", "-m", "cli.database")
+    for database in ("temporal", "temporal_visibility"):
+        # As Temporal's own schema does; a database's owner may.
+        tools.ask("temporal", database, "CREATE EXTENSION btree_gin")
+        tools.ask("temporal", database, "CREATE TABLE executions (id int PRIMARY KEY)")
+        tools.ask("temporal", database, "INSERT INTO executions VALUES (1)")
+    write_secret(tools.here / "password", b"a first password of some length")
+    password = ("--password-file", f"{tools.here}/password")
+    tools.does("cardflow", "people", "first-admin", "ada", "Ada Holm", *password)
+    codec = (tools.here / "state/secrets/codec.json").read_bytes()
+
+    tools.does("cardflow-backup", "today")
+    tools.does("cardflow", "codec", "rotate")
+    tools.ask("cardflow", "cardflow", "UPDATE people SET name = 'Eve'")
+    for database in ("temporal", "temporal_visibility"):
+        tools.ask("temporal", database, "INSERT INTO executions VALUES (2)")
+    with tools.at("temporal", "temporal"):
+        refused = tools.run("cardflow-restore", "today")
+    tools.does("cardflow-restore", "today")
+
+    assert refused.returncode == 1
+    assert "(1 connections); nothing was changed" in refused.stderr
+    assert tools.ask("cardflow_auditor", "cardflow", "SELECT name FROM people") == [("Ada Holm",)]
+    for database in ("temporal", "temporal_visibility"):
+        assert tools.ask("temporal", database, "SELECT id FROM executions") == [(1,)]
+    assert (tools.here / "state/secrets/codec.json").read_bytes() == codec
+    tools.ask("cardflow", "cardflow", "UPDATE people SET name = 'Ada'")  # the API's account
+    for account, words in (
+        ("cardflow", "ALTER TABLE audit DISABLE TRIGGER ALL"),
+        ("cardflow_auditor", "UPDATE people SET name = 'Eve'"),
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            tools.ask(account, "cardflow", words)
+    mode = {p.stat().st_mode & 0o077 for p in (tools.here / "backups/today").rglob("*")}
+    assert mode == {0}
+    with machine(tools.here.with_name("another")) as another:
+        shutil.copytree(tools.here / "backups/today", another.here / "backups/today")
+        another.does("cardflow-restore", "today")
+        assert another.ask("cardflow", "cardflow", "SELECT name FROM people") == [("Ada Holm",)]
+        assert another.ask("temporal", "temporal", "SELECT id FROM executions") == [(1,)]
+        assert (another.here / "state/secrets/codec.json").read_bytes() == codec
+
+
+def test_a_copy_of_temporal_that_was_changed_is_refused_before_anything_is_touched(
+    tools: Tools,
+) -> None:
+    tools.does("python", "-m", "cli.database")
+    tools.does("cardflow-backup", "today")
+    tools.ask("cardflow_owner", "cardflow", "CREATE TABLE made_since ()")
+    with (tools.here / "backups/today/temporal.pgdump").open("ab") as file:
+        file.write(b"more")
+
+    refused = tools.run("cardflow-restore", "today")
+
+    assert refused.returncode == 1
+    assert "temporal.pgdump: FAILED" in refused.stdout
+    tools.ask("cardflow_owner", "cardflow", "SELECT * FROM made_since")
+
+
+def test_a_second_copy_under_one_name_is_refused(tools: Tools) -> None:
+    (tools.here / "backups/today").mkdir()
+
+    assert tools.run("cardflow-backup", "today").returncode == 1
+    assert list((tools.here / "backups/today").iterdir()) == []
