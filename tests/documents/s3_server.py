@@ -1,6 +1,7 @@
 """A real S3 server, SeaweedFS, in a directory and on loopback ports of its own."""
 
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cardflow.documents.s3 import CONFIG, Bucket
 from cli.ports import free_ports
+from cli.processes import ROOT
 from tests.waiting import until
 
 ROLES = ("master", "volume", "filer", "s3")
 BUCKET = "documents"
+SHIPPED = "with-the-shipped-rights"
 
 
 @contextmanager
@@ -55,11 +58,19 @@ def s3_server(folder: Path) -> Iterator[Bucket]:
 
 def _identities(bucket: Bucket) -> dict[str, object]:
     keys = {"accessKey": bucket.access_key, "secretKey": bucket.secret_key}
+    shipped = {**keys, "accessKey": SHIPPED}
     return {
         "identities": [
-            {"name": "cardflow", "credentials": [keys], "actions": ["Admin", "Read", "Write"]}
+            {"name": "cardflow", "credentials": [keys], "actions": ["Admin", "Read", "Write"]},
+            {"name": SHIPPED, "credentials": [shipped], "actions": rights()},
         ]
     }
+
+
+def rights() -> list[str]:
+    """Return what deploy/make-secrets.sh lets Cardflow do in the bucket."""
+    script = (ROOT / "deploy/make-secrets.sh").read_text()
+    return re.findall(rf'"(\w+:{BUCKET})"', script)
 
 
 def client(bucket: Bucket):

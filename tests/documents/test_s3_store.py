@@ -16,7 +16,7 @@ from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cardflow.stores import store_of
 from cli.ports import free_ports
-from tests.documents.s3_server import ready, s3_server
+from tests.documents.s3_server import SHIPPED, ready, s3_server
 
 pytestmark = pytest.mark.s3
 LIMIT = 1024 * 1024
@@ -107,6 +107,18 @@ async def test_all_documents_are_named_and_nothing_else(store, objects, bucket):
     objects.put_object(Bucket=bucket.name, Key=f"zz/{stored[0]}", Body=b"in another place")
 
     assert await store.names() == sorted({*before, *stored})
+
+
+async def test_the_rights_that_are_shipped_suffice_for_all_of_it(bucket, tmp_path):
+    limited = replace(bucket, access_key=SHIPPED)
+    store = S3Store(limited, tmp_path / "arriving", BESIDE)
+
+    stored = await store.put(b"with few rights", limit=LIMIT)
+    assert await store.get(stored.sha256) == b"with few rights"
+    assert stored.sha256 in await store.names()
+    assert not await store.mend(b"with few rights")
+    with pytest.raises(Unavailable, match="refuses"):
+        await S3Store(replace(limited, name="another"), tmp_path, BESIDE).names()
 
 
 @pytest.mark.parametrize("there", ["nothing", "another", "the document"])
