@@ -106,6 +106,15 @@ def test_every_command_of_ours_exists_with_its_options(words: list[str]) -> None
         assert not rest, "no such command in this group"
 
 
+def test_what_is_typed_in_containers_lacks_no_option() -> None:
+    for words in (words[2:] for words in in_containers() if words[1] == "cardflow"):
+        _, apps, rest = app.parse_commands(words)
+        if apps[-1].default_command and "--help" not in words:
+            needed = [one for one in apps[-1].assemble_argument_collection() if one.required]
+            assert {one.names[0] for one in needed if one.index is None} <= set(rest), words
+            assert len([one for one in needed if one.index is not None]) <= len(rest), words
+
+
 def test_every_module_that_is_run_exists() -> None:
     for _, words in told():
         if words[1:2] == ["-m"] and words[2].split(".")[0] in ("cli", "agent", "api", "scripts"):
