@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy.pool import QueuePool
 
+from cardflow.sql import create_engine
 from tests.deployment.files import DEPLOY, ROOT
 
 pytestmark = pytest.mark.openssl
@@ -127,6 +129,27 @@ def test_the_tools_are_given_what_the_processes_are_not(deployment, made_secrets
     for name in ("api-1", "api-2", "worker-1", "worker-2", "tables"):
         assert any(m.endswith(":/state/secrets:ro") for m in services[name]["volumes"])
         assert not [m for m in services[name]["volumes"] if m.endswith((":/owner:ro", ":/backups"))]
+
+
+def test_the_database_takes_as_many_connections_as_can_be_asked_for(deployment):
+    service = deployment["services"]["postgresql"]
+    given = dict(word.split("=") for word in service["command"] if "=" in word)
+    pool = create_engine("postgresql+psycopg://nobody@nowhere/nothing").sync_engine.pool
+    ours = [
+        name for name in deployment["services"] if name.startswith(("api-", "worker-", "tools"))
+    ]
+    temporals = 4 * (20 + 10)  # its services, each with a pool for its database and its list
+
+    assert isinstance(pool, QueuePool)
+    assert pool.size() + pool._max_overflow == 15
+    assert int(given["max_connections"]) >= temporals + 15 * len(ours) + 50
+    # While the first start's script runs, a temporary server answers at the socket only.
+    assert "-h 127.0.0.1" in service["healthcheck"]["test"][1]
+
+
+def test_whoever_holds_many_connections_may(deployment):
+    for name in ("api-1", "api-2", "proxy"):
+        assert deployment["services"][name]["ulimits"] == {"nofile": 65536}
 
 
 def test_no_address_that_is_handed_out_is_one_that_is_named(deployment):
