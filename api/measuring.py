@@ -6,6 +6,7 @@ maximum. No label holds anything of a person, a card or an update.
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
@@ -54,7 +55,11 @@ EXPIRES = Gauge(
     "cardflow_expires_timestamp_seconds", "When a certificate or a list of ours ends.", ["what"]
 )
 WRITABLE = Gauge("cardflow_document_store_writable", "1 while documents can be written.")
-FREE = Gauge("cardflow_document_store_free_bytes", "Room in a store of files; a bucket tells none.")
+FREE = Gauge(
+    "cardflow_document_store_free_bytes", "Room in a store of files; NaN: a bucket tells none."
+)
+for _gauge in (WRITABLE, FREE):
+    _gauge.set(math.nan)  # a gauge begins with 0, which would say that the store is full or down
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +141,7 @@ async def _store(state: State) -> None:
         WRITABLE.set(0)
         raise
     WRITABLE.set(1)
-    if free is not None:
-        FREE.set(free)
+    FREE.set(math.nan if free is None else free)
 
 
 PARTS: dict[str, Callable[[State], Awaitable[None]]] = {

@@ -1,5 +1,9 @@
 """What Prometheus is told of the installation is true, whole, and nothing of anybody's."""
 
+import math
+import subprocess
+import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from cardflow.errors import Refused
 from cardflow.model import CardState, Party, Stage, new_id
 from cardflow.sql import transaction
 from cli.up import prepare
-from tests.deployment.files import metrics_asked_for
+from tests.deployment.files import ROOT, metrics_asked_for
 from worker import build_ca
 
 LONG_AGO = timedelta(hours=3)
@@ -176,6 +180,39 @@ async def test_what_cannot_be_measured_keeps_its_old_timestamp_and_spoils_nothin
     assert after["cardflow_document_store_writable"] == 0
     errors = 'cardflow_document_store_errors_total{operation="probe"}'
     assert after[errors] == before[errors] + 1
+
+
+class Bucket(FileStore):
+    """A store that does not know how much room it has."""
+
+    async def free_bytes(self) -> None:
+        return None
+
+
+async def test_a_bucket_is_writable_and_tells_no_room(app, anonymous, tmp_path: Path):
+    state = app.state.cardflow
+    await measure(state)
+
+    await measure(replace(state, store=Bucket(tmp_path / "documents")))
+    seen = await told(anonymous)
+
+    assert seen["cardflow_document_store_writable"] == 1
+    assert math.isnan(seen["cardflow_document_store_free_bytes"])
+
+
+def test_before_it_is_measured_a_store_is_neither_full_nor_down():
+    program = """
+import api.measuring
+from prometheus_client import generate_latest
+print(generate_latest().decode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+
+    assert "cardflow_document_store_free_bytes NaN" in lines
+    assert "cardflow_document_store_writable NaN" in lines
 
 
 async def test_what_a_store_fails_to_do_is_counted_and_what_it_refuses_is_not(
