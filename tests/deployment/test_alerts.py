@@ -6,9 +6,12 @@ import subprocess
 import pytest
 import yaml
 
+from api.app import create_agent_app
+from cardflow.settings import Settings
 from tests.deployment.files import DEPLOY, ROOT, RUNBOOKS, alerts, metrics_in, panels
 
 RULES = DEPLOY / "prometheus/alerts.yml"
+PROBES = {"show_liveness", "show_metrics", "show_readiness"}
 SECTIONS = ["## What it means", "## How to see it", "## What to do", "## When to call whom"]
 
 
@@ -64,6 +67,26 @@ def test_the_index_of_operations_names_every_alarm():
     index = (RUNBOOKS.parent / "README.md").read_text()
 
     assert set(re.findall(r"\]\(alarms/(\w+)\.md\)", index)) == set(alerts())
+
+
+def test_what_agents_and_probes_ask_hides_nothing_that_people_see():
+    paths = create_agent_app(Settings()).openapi()["paths"].values()
+    agents = {operation["operationId"] for path in paths for operation in path.values()}
+    (board,) = (panel for panel in panels() if panel["title"] == "Answers per second, by status")
+    people, workstations = (target["expr"] for target in board["targets"])
+
+    for expression in (alerts()["ServerErrors"]["expr"], alerts()["SlowAnswers"]["expr"], people):
+        assert left_out(expression) == [agents | PROBES] * expression.count("cardflow_http")
+    for expression in (alerts()["AgentErrors"]["expr"], workstations):
+        assert asked_of(expression) == [agents] * expression.count("cardflow_http")
+
+
+def left_out(expression: str) -> list[set[str]]:
+    return [set(names.split("|")) for names in re.findall(r'operation!~"([^"]+)"', expression)]
+
+
+def asked_of(expression: str) -> list[set[str]]:
+    return [set(names.split("|")) for names in re.findall(r'operation=~"([^"]+)"', expression)]
 
 
 def test_every_panel_asks_the_one_source_and_none_lies_over_another():
