@@ -38,9 +38,9 @@ def test_each_alert_fires_in_a_test_and_is_silent_where_all_is_well():
 
     assert {test["name"] for test in fires} == set(alerts())
     for test in fires:
-        (told,) = test["alert_rule_test"]
-        assert told["alertname"] == test["name"]
-        assert len(told["exp_alerts"]) == 1
+        first, *later = test["alert_rule_test"]
+        assert {told["alertname"] for told in (first, *later)} == {test["name"]}
+        assert len(first["exp_alerts"]) == 1
     assert {(t["alertname"], len(t["exp_alerts"])) for t in well["alert_rule_test"]} == {
         (name, 0) for name in alerts()
     }
