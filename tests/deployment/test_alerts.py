@@ -33,7 +33,34 @@ def test_prometheus_own_tools_agree(command):
     assert "FAILED" not in done.stdout + done.stderr
 
 
-def test_each_alert_fires_in_a_test_and_is_silent_where_all_is_well():
+@pytest.mark.openssl
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        (["alertname=NoApi", "severity=page"], "on-call"),
+        (["alertname=ApiDown", "severity=ticket"], "operations"),
+        (["alertname=Watchdog", "severity=ticket"], "outside,operations"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_each_alarm_reaches_whom_it_is_for(labels, receivers, tmp_path):
+    text = (DEPLOY / "alertmanager.yml").read_text()
+    assert text.count("# webhook_configs:") == 2
+    second_ways = tmp_path / "alertmanager.yml"
+    second_ways.write_text(text.replace("# webhook_configs:", "webhook_configs:"))
+
+    for configuration in (DEPLOY / "alertmanager.yml", second_ways):
+        told = subprocess.run(
+            ["amtool", "config", "routes", "test", f"--config.file={configuration}", *labels],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert told.stdout.strip() == receivers, told.stderr
+
+
+def test_each_alert_fires_in_a_test_and_all_but_watchdog_are_silent_where_all_is_well():
     well, *fires = yaml.safe_load((DEPLOY / "prometheus/alerts.test.yml").read_text())["tests"]
 
     assert {test["name"] for test in fires} == set(alerts())
@@ -42,7 +69,7 @@ def test_each_alert_fires_in_a_test_and_is_silent_where_all_is_well():
         assert {told["alertname"] for told in (first, *later)} == {test["name"]}
         assert len(first["exp_alerts"]) == 1
     assert {(t["alertname"], len(t["exp_alerts"])) for t in well["alert_rule_test"]} == {
-        (name, 0) for name in alerts()
+        (name, int(name == "Watchdog")) for name in alerts()
     }
 
 
