@@ -132,11 +132,23 @@ def test_the_doors_have_hostnames_of_their_own() -> None:
     assert len(set(hosts)) == 2
 
 
+def test_the_proxy_carries_twenty_thousand_agents_on_two_cores() -> None:
+    (files,) = re.findall(r"worker_rlimit_nofile (\d+);", NGINX)
+    (connections,) = re.findall(r"worker_connections (\d+);", NGINX)
+    (of_an_address,) = set(re.findall(r"limit_conn connections (\d+);", NGINX))
+    of_an_agent, of_a_page = 4, 2
+
+    assert int(connections) < int(files)
+    assert 20_000 * of_an_agent + int(of_an_address) * of_a_page <= 2 * int(connections)
+
+
 def test_the_proxy_bounds_how_often_and_how_slowly_one_address_may_ask() -> None:
     pages = NGINX[NGINX.index("listen 443") :]
+    cards = (ROOT / "deploy/nginx-card.conf").read_text()
 
     assert re.search(r"limit_req_zone \$binary_remote_addr zone=people:\w+ rate=\d+r/s;", NGINX)
-    assert re.search(r"limit_req zone=people burst=\d+ nodelay;", pages)
-    assert re.search(r"limit_conn connections \d+;", pages)
+    for server in (pages, cards):
+        assert re.search(r"limit_req zone=people burst=\d+ nodelay;", server)
+        assert re.search(r"limit_conn connections \d+;", server)
     assert NGINX.count("_status 429;") == 2
     assert NGINX.count("client_body_timeout") == 1

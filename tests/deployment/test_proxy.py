@@ -41,6 +41,7 @@ class House:
     settings: Settings
     trust: ssl.SSLContext
     plain: int
+    cards: int
     apis: list[asyncio.subprocess.Process]
     holder: str
     token: str
@@ -70,7 +71,7 @@ class House:
 async def house(tmp_path_factory, databases, temporal_env, codec_ring) -> AsyncIterator[House]:
     here = tmp_path_factory.mktemp("proxy")
     databases.furnish(here / "state")
-    plain, pages, agents, *behind = free_ports(7)
+    plain, pages, agents, cards, *behind = free_ports(8)
     apis, doors = behind[:2], behind[2:]
     settings = Settings(
         state_dir=here / "state",
@@ -82,9 +83,10 @@ async def house(tmp_path_factory, databases, temporal_env, codec_ring) -> AsyncI
     await prepare(settings)
     settings.codec_key_file.write_bytes(codec_ring.dump())
     (here / "tls").mkdir()
-    for ours, its in (("door", "tls"), ("door-key", "tls-key")):
+    for ours, its in (("door", "tls"), ("door-key", "tls-key"), ("door-root", "card-ca")):
         shutil.copy(settings.state_dir / f"secrets/{ours}.pem", here / f"tls/{its}.pem")
-    text = configuration(here, {"80": plain, "443": pages, "8443": agents}, apis, doors)
+    listen = {"80": plain, "443": pages, "8443": agents, "8444": cards}
+    text = configuration(here, listen, apis, doors, card=True)
     trust = ssl.create_default_context(cafile=str(settings.door_root_file))
     async with AsyncExitStack() as stack:
         processes = [
@@ -92,7 +94,8 @@ async def house(tmp_path_factory, databases, temporal_env, codec_ring) -> AsyncI
             for port, door in zip(apis, doors, strict=True)
         ]
         await stack.enter_async_context(nginx(here, text))
-        house = House(settings, trust, plain, processes, new_id(), new_token(SESSION_PREFIX), here)
+        who = new_id(), new_token(SESSION_PREFIX)
+        house = House(settings, trust, plain, cards, processes, *who, here)
         await signed_in(house)
         yield house
 
@@ -183,6 +186,16 @@ async def test_answers_carry_each_security_header_once_and_metrics_stay_inside(h
     assert answer.headers["server"] == "nginx"  # and no version
     assert metrics.status_code == 404
     assert "cardflow" not in metrics.text
+
+
+async def test_the_cards_port_keeps_metrics_inside_too(house: House):
+    async with house.client(f"https://localhost:{house.cards}") as client:
+        page = await client.get("/sign-in")
+        metrics = [await client.get(path) for path in ("/metrics", "/%6detrics", "/metrics?a=b")]
+
+    assert page.status_code == 200
+    assert [answer.status_code for answer in metrics] == [404] * 3
+    assert "cardflow" not in "".join(answer.text for answer in metrics)
 
 
 async def test_what_is_too_large_is_refused_by_the_api_in_words_and_by_nginx_far_beyond(
