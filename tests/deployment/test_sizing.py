@@ -1,4 +1,4 @@
-"""What docs/operations/sizing.md says of histories is what the recorded ones have."""
+"""What docs/operations/sizing.md says of histories, agents and the proxy is what they have."""
 
 import gzip
 import re
@@ -6,7 +6,8 @@ import re
 import pytest
 from temporalio.client import WorkflowHistory
 
-from tests.deployment.files import ROOT
+from agent.connection import REPORT_EVERY_SECONDS, WAIT_SECONDS
+from tests.deployment.files import DEPLOY, ROOT
 
 HISTORIES = ROOT / "tests/replay/histories"
 RECORDED = {
@@ -15,11 +16,12 @@ RECORDED = {
     "F": "a_certificate_form_is_decided_after_the_ca_issued-0",
     "RF": "both_forms_in_their_order_with_both_mails-0",
 }
+SIZING = (ROOT / "docs/operations/sizing.md").read_text()
 DOCUMENTED = {
     mode: (int(events), int(kilobytes))
     for mode, events, kilobytes in re.findall(
         r"^\| (none|R|F|RF) \| (\d+) \| (\d+) \|",
-        (ROOT / "docs/operations/sizing.md").read_text(),
+        SIZING,
         re.MULTILINE,
     )
 }
@@ -32,3 +34,24 @@ def test_a_recorded_history_is_as_large_as_is_documented_at_most(mode: str):
 
     assert len(events) <= DOCUMENTED[mode][0]
     assert round(sum(event.ByteSize() for event in events) / 1000) <= DOCUMENTED[mode][1]
+
+
+def test_agents_ask_as_often_as_is_documented():
+    (presence, poll, rate) = re.findall(
+        r"a presence every (\d+) s \+ a poll every (\d+) s = ([\d.]+) per second", SIZING
+    )[0]
+
+    assert (int(presence), int(poll)) == (REPORT_EVERY_SECONDS, WAIT_SECONDS)
+    assert float(rate) == pytest.approx(1 / REPORT_EVERY_SECONDS + 1 / WAIT_SECONDS)
+
+
+def test_the_proxy_has_the_limits_that_are_documented():
+    proxy = (DEPLOY / "nginx.conf").read_text()
+    (connections,) = re.findall(r"worker_connections (\d+);", proxy)
+    (files,) = re.findall(r"worker_rlimit_nofile (\d+);", proxy)
+    (of_an_address,) = re.findall(r"limit_conn connections (\d+);", proxy)
+    (rate,) = re.findall(r"rate=(\d+)r/s", proxy)
+
+    assert f"| `worker_connections` {connections}, for each core |" in SIZING
+    assert f"| open files, {files} |" in SIZING
+    assert f"| {int(of_an_address):,} connections and {rate} requests a second from" in SIZING
