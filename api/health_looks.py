@@ -159,14 +159,28 @@ async def certificates(state: State) -> Finding:
 
 def certificate_ends(settings: Settings) -> list[tuple[str, datetime]]:
     """Return when our certificates end, each by the setting that names its file."""
+    own_port = ("card_certificate_file",) if settings.card_sign_in == "direct" else ()
     paths: Iterable[tuple[str, Path | None]] = (
-        (name, getattr(settings, name)) for name in CERTIFICATES
+        (name, getattr(settings, name)) for name in (*CERTIFICATES, *own_port)
     )
     return [
         (name, x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
         for name, path in paths
         if path
     ]
+
+
+async def shown_until(reach: Outbound, address: str) -> datetime:
+    """Return when the certificate ends that an https address shows, whoever trusts it."""
+    url = urlsplit(address)
+    # Nothing is said there and nothing believed but a date, which counts most once it is over.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host = url.hostname or ""
+    async with _connection(reach, host, url.port or 443) as (_reader, writer):
+        await writer.start_tls(context, server_hostname=host)
+        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    return x509.load_der_x509_certificate(der).not_valid_after_utc
 
 
 async def own_address(state: State, trusted: ssl.SSLContext | None = None) -> Finding:

@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography import x509
 from prometheus_client import Gauge
 
-from api.health_looks import certificate_ends
+from api.health_looks import certificate_ends, shown_until
 from api.state import State
 from cardflow.db import checkpoints
 from cardflow.db.register_health import (
@@ -26,10 +26,13 @@ from cardflow.db.register_health import (
 from cardflow.decisions import utc_now
 from cardflow.errors import CardflowError
 from cardflow.model import Party
+from cardflow.outbound import Outbound, outbound
+from cardflow.settings import Settings
 from cardflow.sql import transaction
 
 EVERY_SECONDS = 60.0
 PATIENCE_SECONDS = 20.0
+SHOWN_SECONDS = 5.0
 
 MEASURED = Gauge(
     "cardflow_measured_timestamp_seconds", "When this part was last measured.", ["part"]
@@ -128,6 +131,22 @@ async def _ca(state: State) -> None:
 async def _certificates(state: State) -> None:
     for setting, ends in await asyncio.to_thread(certificate_ends, state.settings):
         _ends(setting.removesuffix("_file"), ends)
+    await _shown(state.settings)
+
+
+async def _shown(settings: Settings) -> None:
+    """Note the certificates that others show for us, as far as they can be reached from here."""
+    for what, address, reach in (
+        ("pages_certificate", settings.public_url, Outbound(loopback=True)),
+        ("documents_certificate", settings.document_bucket_url, outbound(settings)),
+    ):
+        if not address.startswith("https:"):
+            continue
+        try:
+            async with asyncio.timeout(SHOWN_SECONDS):
+                _ends(what, await shown_until(reach, address))
+        except (OSError, CardflowError) as error:  # our own address need not be known in here
+            log.debug("%s was not seen: %s", what, error)
 
 
 def _ends(what: str, instant: datetime) -> None:

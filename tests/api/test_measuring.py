@@ -1,5 +1,6 @@
 """What Prometheus is told of the installation is true, whole, and nothing of anybody's."""
 
+import asyncio
 import math
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.counted_store import CountedStore
@@ -20,6 +22,7 @@ from cardflow.errors import Refused
 from cardflow.model import CardState, Party, Stage, new_id
 from cardflow.sql import transaction
 from cli.up import prepare
+from tests.activities.tls import server_context
 from tests.deployment.files import ROOT, metrics_asked_for
 from worker import build_ca
 
@@ -141,6 +144,28 @@ async def test_what_ends_is_told_in_time(app, anonymous, settings):
         assert at == pytest.approx(utc_now().timestamp(), abs=60)
     assert seen["cardflow_document_store_writable"] == 1
     assert seen["cardflow_document_store_free_bytes"] > 0
+
+
+async def test_what_others_show_for_us_is_told_whoever_trusts_it_and_may_be_out_of_reach(
+    app, anonymous, settings
+):
+    served, _trusting = server_context(ec.generate_private_key(ec.SECP256R1()))
+    server = await asyncio.start_server(
+        lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=served
+    )
+    async with server:
+        address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        there = settings.model_copy(update={"public_url": address})
+        await measure(replace(app.state.cardflow, settings=there))
+    seen = await told(anonymous)
+    await measure(replace(app.state.cardflow, settings=there))  # where nobody listens any more
+    after = await told(anonymous)
+
+    ends = 'cardflow_expires_timestamp_seconds{what="pages_certificate"}'
+    in_a_day = (utc_now() + timedelta(days=1)).timestamp()
+    assert seen[ends] == after[ends] == pytest.approx(in_a_day, abs=120)
+    measured = 'cardflow_measured_timestamp_seconds{part="certificates"}'
+    assert after[measured] > seen[measured]
 
 
 async def test_what_operations_watch_of_the_api_is_what_it_tells(app, anonymous, settings):
