@@ -70,6 +70,7 @@ async def _matched(
 async def tie(session: AsyncSession, account: Account, person: Person, *, by: str) -> None:
     """Leave the person with this account, and the audit trail with who tied them."""
     now = utc_now()
+    await session.refresh(person, with_for_update=True)  # rows first: its roles may change too
     await bind(session, account, person.id, now)
     facts = {"person_id": person.id, "account_sha256": _digest(account)}
     await audit.append(session, audit.Entry("identity_bound", now, actor=by, facts=facts))

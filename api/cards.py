@@ -1,7 +1,7 @@
 """The register of cards: which there are, whose they are, and what they must carry."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -33,9 +33,11 @@ from api.shapes import LINE, Flag, Id, In, Line, Out
 from cardflow.db import audit
 from cardflow.db.register_cards import (
     card_with_serial,
+    cards_to_change,
     cards_with_serials,
     carries_certificates,
     find_card,
+    find_to_change,
     known_policies,
     list_cards,
     policy_exists,
@@ -184,7 +186,9 @@ async def change_card(
     card_id: Id, body: CardPatch, caller: Changer, session: Transaction
 ) -> CardOut:
     """Assign, label, disable or enable a card, or put it under another policy."""
-    card = await _card(session, card_id)
+    card = await find_to_change(session, card_id)
+    if card is None:
+        raise not_found("card")
     changes = body.model_dump(exclude_unset=True)
     holder_id, policy_name = changes.get("holder_id"), changes.get("policy_name")
     if found := await _unknown(session, holder_id, policy_name or ""):
@@ -217,7 +221,8 @@ async def import_cards(
 
 def cards_in(content: bytes, *, dry_run: bool) -> Import[CardLine]:
     """Return the import of a file, or raise Problem when it cannot be read as a whole."""
-    return Import(read_table(content, CardLine, key="token_serial"), Card, _judge, dry_run)
+    judge = _judge if dry_run else _judge_to_change
+    return Import(read_table(content, CardLine, key="token_serial"), Card, judge, dry_run)
 
 
 async def remember_import(
@@ -253,18 +258,33 @@ class _Known:
 
 
 async def _judge(session: AsyncSession, rows: Sequence[Row[CardLine]]) -> list[Verdict]:
+    known = await _known(session, rows)
+    return [_verdict(row, known) for row in rows]
+
+
+async def _judge_to_change(session: AsyncSession, rows: Sequence[Row[CardLine]]) -> list[Verdict]:
+    """Judge as the cards are that change once nobody else changes them; all others stay free."""
+    known = await _known(session, rows)
+    told = [verdict.told for row in rows if (verdict := _verdict(row, known)).told]
+    changed = {known.cards[line.key].id for line in told if line.what == "updated"}
+    if changed:
+        await cards_to_change(session, changed)
+        known = replace(known, carrying=await those_carrying(session, changed))
+    return [_verdict(row, known) for row in rows]
+
+
+async def _known(session: AsyncSession, rows: Sequence[Row[CardLine]]) -> _Known:
     values = [row.value for row in rows]
     cards = await cards_with_serials(session, {value.token_serial for value in values})
     holders = await people_by_login(session, {value.holder for value in values})
     now = {card.holder_id for card in cards.values() if card.holder_id}
-    known = _Known(
+    return _Known(
         cards=cards,
         holders=holders,
         names=await names_of(session, now | {holder.id for holder in holders.values()}),
         policies=await known_policies(session, {value.policy_name for value in values}),
         carrying=await those_carrying(session, {card.id for card in cards.values()}),
     )
-    return [_verdict(row, known) for row in rows]
 
 
 def _verdict(row: Row[CardLine], known: _Known) -> Verdict:

@@ -15,6 +15,7 @@ from sqlmodel import SQLModel
 from api.problems import Problem, invalid
 from api.reasons import reason_of
 from api.shapes import In
+from cardflow.sql import alone_with
 
 IMPORT_LIMIT = 5 * 1024 * 1024
 MOST_LINES = 20_000
@@ -119,6 +120,9 @@ class Import(Generic[Model]):
     async def steps(self, session: AsyncSession) -> AsyncIterator[tuple[int, int]]:
         """Yield how many good lines are done, of how many, after each part."""
         rows = self.table.rows
+        if not self.dry_run:
+            # Of two imports the second waits: each would come to rows that the other has changed.
+            await alone_with(session, f"import/{self.into.__tablename__}")
         self.done.refused += self.table.refused
         for start in range(0, len(rows), PART):
             yield start, len(rows)

@@ -8,7 +8,7 @@ from api.authorize import Caller, Grant
 from api.card_contents import Contents, contents_of
 from api.problems import invalid, not_found, refused
 from cardflow.db.ca_record import subject_of
-from cardflow.db.register_cards import find_card
+from cardflow.db.register_cards import find_card, find_to_change
 from cardflow.db.register_identity import find_person
 from cardflow.db.register_policies import newest_version
 from cardflow.db.register_updates import certificates_of, open_update_on, unpaid_debts
@@ -52,9 +52,10 @@ class Case:
     is_open: bool
 
 
-async def registered_card(session: AsyncSession, card_id: str) -> Card:
-    """Return the card, or raise Problem 404."""
-    card = await find_card(session, card_id)
+async def registered_card(session: AsyncSession, card_id: str, *, to_change: bool = False) -> Card:
+    """Return the card, or raise Problem 404; one to change is nobody else's until then."""
+    find = find_to_change if to_change else find_card
+    card = await find(session, card_id)
     if card is None:
         raise not_found("card")
     return card

@@ -134,8 +134,9 @@ async def confirm_factor(
         raise invalid("code", "it is not the code that the app shows now", "check its clock")
     row.confirmed_at, row.last_step = utc_now(), step
     await close_sessions_of(session, caller.id, but=caller.token_sha256)
+    made = await _new_codes(session, caller)
     await _remember(session, "second_factor_set_up", caller, caller.id)
-    return await _new_codes(session, caller)
+    return made
 
 
 @router.post(
@@ -146,8 +147,9 @@ async def make_recovery_codes(caller: Prover, session: Transaction) -> RecoveryC
     """Make new recovery codes; the earlier ones open nothing any more."""
     if await confirmed_factor(session, caller.id) is None:
         raise refused(["one-time codes are not set up"])
+    made = await _new_codes(session, caller)
     await _remember(session, "recovery_codes_made", caller, caller.id)
-    return await _new_codes(session, caller)
+    return made
 
 
 @router.delete(

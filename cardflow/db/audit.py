@@ -1,6 +1,11 @@
 """The audit chain in the database: appending to it, and reading it for ``cardflow.chain`` to judge.
 
 Every entry carries the hash of the one before, so an edit breaks what follows.
+
+The order of locks, for all transactions: rows first, the chain's end last. Whoever appends holds up
+every other writer until the commit, so they wait for nobody meanwhile: what others may change too
+is changed, or locked, before the first ``append``. Cards are locked after their update's row, and
+several of them in the order of their ids.
 """
 
 import asyncio
@@ -43,6 +48,9 @@ async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
 
 async def append_all(session: AsyncSession, entries: Sequence[Entry]) -> list[AuditEntry]:
     """Return the new links of the chain, in order; they are there when the transaction commits."""
+    await session.flush()  # rows first
+    if not entries:
+        return []
     await _lock(session)
     newest = select(func.max(AuditEntry.number)).scalar_subquery()
     query = select(AuditEntry).where(col(AuditEntry.number) == newest)

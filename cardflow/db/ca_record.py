@@ -70,9 +70,11 @@ class CARecord:
                 col(Certificate.kind) == "managed",
                 col(Certificate.state) != "revoked",
             )
-            for certificate in (await session.scalars(query)).all():
+            # Whoever revokes it at the same moment waits, and then finds nothing left to do.
+            found = (await session.scalars(query.with_for_update())).all()
+            for certificate in found:
                 certificate.state = "revoked"
-                facts = {"serial_number": serial_number, "reason": reason}
-                now = datetime.now(UTC)
-                entry = audit.Entry("certificate_revoked", now, update_id=update_id, facts=facts)
-                await audit.append(session, entry)
+            facts = {"serial_number": serial_number, "reason": reason}
+            now = datetime.now(UTC)
+            entry = audit.Entry("certificate_revoked", now, update_id=update_id, facts=facts)
+            await audit.append_all(session, [entry] * len(found))

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db import tracking
+from cardflow.db.register_cards import cards_to_change
 from cardflow.db.tables import Card, Certificate, Debt, Document, Update, UpdateLane
 from cardflow.lifecycle import is_checked
 from cardflow.model import (
@@ -217,8 +218,13 @@ async def _document(session: AsyncSession, now: Happening) -> Document | None:
 # The card
 
 
+async def _card(session: AsyncSession, now: Happening) -> Card:
+    cards = await cards_to_change(session, [now.row.card_id])
+    return cards[now.row.card_id]
+
+
 async def _blocked(session: AsyncSession, now: Happening) -> None:
-    card = await session.get_one(Card, now.row.card_id)
+    card = await _card(session, now)
     if card.state != CardState.REVOKED:
         card.state = CardState.DISABLED
 
@@ -228,7 +234,7 @@ async def _blocked(session: AsyncSession, now: Happening) -> None:
 
 async def _ended(session: AsyncSession, now: Happening) -> None:
     now.row.ended_at = now.event.at
-    card = await session.get_one(Card, now.row.card_id)
+    card = await _card(session, now)
     if now.event.kind is EventKind.COMPLETED:
         await tracking.register(session, card, now.update, now.event.at)
     card.update_due = _update_due(now, card.update_due)

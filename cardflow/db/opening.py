@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cardflow import decisions, lifecycle
 from cardflow.db import audit
 from cardflow.db.projection import write_view
+from cardflow.db.register_cards import find_to_change
 from cardflow.db.tables import Card, Update, UpdateLane
 from cardflow.db.views import text_of
 from cardflow.errors import Refused
@@ -23,14 +24,27 @@ async def opening_objections(
         return found
     if workflow_id != f"card-update/{update.card_id}":
         found.append("the workflow's id is not the card's: two updates could run on one card")
-    card = await session.get(Card, update.card_id)
+    card = await find_to_change(session, update.card_id)
     if card is None:
         return [*found, "there is no such card"]
     if card.token_serial != update.token_serial:
         found.append("the card's serial is another one")
     if card.holder_id != update.holder_id:
         found.append("the card belongs to somebody else now")
-    return found + _record_objections(await session.get(Update, update.update_id), update)
+    stored = await session.get(Update, update.update_id)
+    if stored is None and update.resumed is None:
+        found += _card_objections(card)
+    return found + _record_objections(stored, update)
+
+
+def _card_objections(card: Card) -> list[str]:
+    """A card can be lost or disabled between the order and the start; one that runs goes on."""
+    found = []
+    if card.state in (CardState.DISABLED, CardState.REVOKED):
+        found.append(f"the card is {card.state.lower()}")
+    if card.lost_at:
+        found.append("the card was reported lost")
+    return found
 
 
 def _record_objections(stored: Update | None, update: UpdateInput) -> list[str]:
@@ -103,14 +117,8 @@ async def register(session: AsyncSession, update: UpdateInput) -> None:
     for lane in update.plan.lanes:
         session.add(UpdateLane(update_id=row.id, lane=lane.lane, mode=lane.mode, stage="preparing"))
     await write_view(session, row, view)
-    await _mark_pending(session, update.card_id)
+    (await session.get_one(Card, update.card_id)).state = CardState.PENDING
     await audit.append(session, _first_entry(update))
-
-
-async def _mark_pending(session: AsyncSession, card_id: str) -> None:
-    card = await session.get_one(Card, card_id)
-    if card.state not in (CardState.DISABLED, CardState.REVOKED):
-        card.state = CardState.PENDING
 
 
 def _first_entry(update: UpdateInput) -> audit.Entry:

@@ -31,14 +31,13 @@ async def publish(session: AsyncSession, said: Publication, *, postage: Postage)
     update = input_of(row)
     known = await _recorded(session, row.id)
     new = sorted((e for e in said.events if e.number not in known), key=lambda event: event.number)
-    await audit.append_all(session, [_entry(row.id, event) for event in new])
     for event in new:
         await effects.apply(session, effects.Happening(row, update, view, event))
         await mail_queue.queue(session, update, event, postage=postage)
     if row.ended_at:
         await _complete_the_journal(session, view)
         await memories.forget(session, row.id)
-    await session.flush()
+    await audit.append_all(session, [_entry(row.id, event) for event in new])
 
 
 async def _complete_the_journal(session: AsyncSession, view: UpdateView) -> None:

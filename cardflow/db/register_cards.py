@@ -15,6 +15,20 @@ async def find_card(session: AsyncSession, card_id: str) -> Card | None:
     return await session.get(Card, card_id)
 
 
+async def find_to_change(session: AsyncSession, card_id: str) -> Card | None:
+    """Return the card as it is now; nobody else changes it until this transaction ends."""
+    return (await cards_to_change(session, [card_id])).get(card_id)
+
+
+async def cards_to_change(session: AsyncSession, card_ids: Collection[str]) -> dict[str, Card]:
+    """Return the cards as they are now; nobody else changes them until this transaction ends."""
+    query = select(Card).where(col(Card.id).in_(card_ids)).order_by(col(Card.id))
+    # As an UPDATE locks: rows of other tables that name the card are written meanwhile.
+    alone = query.with_for_update(key_share=True)
+    fresh = alone.execution_options(populate_existing=True)  # also what was read before the wait
+    return {card.id: card for card in (await session.scalars(fresh)).all()}
+
+
 async def card_with_serial(session: AsyncSession, token_serial: str) -> Card | None:
     """Return the card that calls itself by this serial."""
     query = select(Card).where(col(Card.token_serial) == token_serial)

@@ -83,11 +83,37 @@ async def test_opening_twice_changes_nothing(record, sessions, update):
     assert await audit_kinds(sessions) == ["start_verified"]
 
 
-async def test_a_disabled_card_stays_disabled_while_its_update_is_open(sessions, update):
-    await populate(sessions, update, state=CardState.DISABLED)
+@pytest.mark.parametrize(
+    ("card", "objections"),
+    [
+        ({"state": CardState.DISABLED}, ["the card is disabled"]),
+        ({"state": CardState.REVOKED}, ["the card is revoked"]),
+        (
+            {"state": CardState.DISABLED, "lost_at": NOW},
+            ["the card is disabled", "the card was reported lost"],
+        ),
+    ],
+)
+async def test_a_card_that_was_lost_or_disabled_meanwhile_gets_no_update(
+    sessions, update, card, objections
+):
+    await populate(sessions, update, **card)
     record = UpdateRecord(sessions, decision_root=ROOT, mail_domain="example.org")
 
+    assert await opened(record, update) == objections
+
+    assert await found(sessions, Update) == []
+    assert (await the(sessions, Card)).state == card["state"]
+    assert await audit_kinds(sessions) == ["start_refused"]
+
+
+async def test_an_update_that_is_open_goes_on_when_its_card_is_disabled(record, sessions, update):
     await opened(record, update)
+    async with transaction(sessions) as session:
+        (await session.get_one(Card, update.card_id)).state = CardState.DISABLED
+
+    assert await opened(record, update) == []
+    assert await opened(record, resuming(update)) == []
 
     assert (await the(sessions, Card)).state == CardState.DISABLED
 
