@@ -8,6 +8,7 @@ from typing import Any
 
 from cardflow.db.register_trial import KnownCard, KnownCertificate
 from cardflow.db.tables import Card, Certificate
+from cardflow.db.tracking import fits
 from cardflow.errors import Refused
 from cardflow.jobs import FoundCertificate, FoundKey, Inventory
 from cardflow.model import CertificateKind, CertificateOnCard, ObjectRef
@@ -96,6 +97,9 @@ def _read(inventory: Inventory, known: Mapping[str, Certificate]) -> tuple[list[
         try:
             facts = facts_of_certificate(one.certificate_pem)
         except Refused:
+            unreadable += 1
+            continue
+        if not fits(one, facts):  # it could be neither registered nor owed
             unreadable += 1
             continue
         found.append(_Found(one, facts, known.get(facts.sha256)))

@@ -53,7 +53,7 @@ def create_engine(url: str) -> AsyncEngine:
     'database is locked' under load instead of waiting. Errors never quote what was being stored.
     """
     if not url.startswith("sqlite"):
-        return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+        return _on_postgresql(url)
     how = {"timeout": 30, "async_creator_fn": one_trip.connect}
     engine = create_async_engine(url, connect_args=how, hide_parameters=True)
 
@@ -82,6 +82,20 @@ def create_engine(url: str) -> AsyncEngine:
     def _begin(connection: Any) -> None:
         mode = connection.get_execution_options().get(BEGIN, "IMMEDIATE")
         connection.exec_driver_sql(f"BEGIN {mode}")  # allowed: composed-sql: a word of ours
+
+    return engine
+
+
+def _on_postgresql(url: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _in_utc(connection: Any, _record: Any) -> None:
+        """Certificates without an end name the calendar's last second, which UTC alone can tell."""
+        cursor = connection.cursor()
+        cursor.execute("SET TIME ZONE 'UTC'")
+        cursor.close()
+        connection.commit()
 
     return engine
 

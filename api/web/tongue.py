@@ -75,11 +75,17 @@ class Tongue:
 
     def moment(self, instant: datetime | None) -> str:
         """Return a date with its time, in the person's zone."""
-        return format_datetime(instant, "medium", self.zone, self.locale) if instant else ""
+        return format_datetime(self._there(instant), "medium", None, self.locale) if instant else ""
 
     def day(self, instant: datetime | None) -> str:
         """Return a date."""
-        return format_date(instant.astimezone(self.zone), "medium", self.locale) if instant else ""
+        return format_date(self._there(instant), "medium", self.locale) if instant else ""
+
+    def _there(self, instant: datetime) -> datetime:
+        try:
+            return instant.astimezone(self.zone)
+        except OverflowError:  # a certificate without an end: the calendar's last second, in UTC
+            return instant
 
     def span(self, length: timedelta) -> str:
         """Return a length of time, rounded, as a person says it."""

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.mail_queue import DAILY, DOCUMENT_WAITS, letter_to, mail_id, mail_to
-from cardflow.db.tables import Mail, Person, Update, WaitingFor
+from cardflow.db.tables import UNTOLD, Mail, Person, Update, WaitingFor
 from cardflow.mail.letters import DIGEST, Entry, Letter
 from cardflow.model import Role
 
@@ -35,9 +35,7 @@ async def queue_digests(
     session: AsyncSession, now: datetime, rhythm: Rhythm, *, domain: str
 ) -> None:
     """Leave one digest for everybody whose folded mails are due to be told."""
-    pending = select(col(Mail.person_id), func.min(Mail.created_at)).where(
-        col(Mail.state) == "folded", col(Mail.digest_id) == ""
-    )
+    pending = select(col(Mail.person_id), func.min(Mail.created_at)).where(UNTOLD)
     for person_id, oldest in (await session.execute(pending.group_by(col(Mail.person_id)))).all():
         person = await session.get_one(Person, person_id)
         if is_due(person, oldest, await _last(session, person_id), now, rhythm):
@@ -69,9 +67,7 @@ async def _queue(session: AsyncSession, person: Person, now: datetime, domain: s
         key = mail_id(f"{DIGEST}/{person.id}/{now.isoformat()}")
         session.add(mail_to(person, key, DIGEST, now=now, domain=domain))
         await session.flush()
-    folded = update(Mail).where(
-        col(Mail.person_id) == person.id, col(Mail.state) == "folded", col(Mail.digest_id) == ""
-    )
+    folded = update(Mail).where(col(Mail.person_id) == person.id, UNTOLD)
     await session.execute(folded.values(digest_id=key))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import String, and_, cast, func, not_, or_, select
+from sqlalchemy import String, and_, cast, func, not_, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -169,7 +169,7 @@ async def list_mails(
     if state:
         query = query.where(col(Mail.state) == state)
     if before:
-        query = query.where(or_(at < before[0], and_(at == before[0], key < before[1])))
+        query = query.where(tuple_(at, key) < tuple_(*before))
     return list((await session.scalars(query)).all())
 
 

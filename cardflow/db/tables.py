@@ -12,6 +12,9 @@ from sqlmodel import Field, SQLModel
 
 from cardflow.sql import Instant
 
+LONGEST_NAME = 1024  # of an object on a card, hex; PostgreSQL's indexes take 2,700 bytes
+UNTOLD = text("state = 'folded' AND digest_id = ''")  # literally, so that its index is taken
+
 
 def instant(**options: Any) -> Any:
     """Return a field for an aware instant."""
@@ -165,7 +168,7 @@ class Debt(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=36)
     card_id: str = Field(foreign_key="cards.id", index=True, max_length=36)
     update_id: str = Field(max_length=36)
-    cka_id: str = Field(max_length=64)
+    cka_id: str = Field(max_length=LONGEST_NAME)
     certificate_sha256: str = Field(default="", max_length=64)
     spki_sha256: str = Field(default="", max_length=64)
     recorded_at: datetime = instant()
@@ -185,9 +188,9 @@ class Certificate(SQLModel, table=True):
     key_type: str = Field(default="", max_length=20)
     update_id: str = Field(default="", index=True, max_length=36)
     lane: str = Field(default="", max_length=100)
-    cka_id: str = Field(max_length=64)
+    cka_id: str = Field(max_length=LONGEST_NAME)
     spki_sha256: str = Field(index=True, max_length=64)
-    serial_number: str = Field(index=True, max_length=64)
+    serial_number: str = Field(index=True, max_length=LONGEST_NAME)
     subject: str
     issuer: str
     not_before: datetime = instant()
@@ -433,7 +436,7 @@ class Mail(SQLModel, table=True):
     address: str = Field(max_length=254)
     subject: str = Field(default="", max_length=300)
     message_id: str = Field(unique=True, max_length=200)
-    state: str = Field(max_length=10, index=True)  # queued sent failed folded
+    state: str = Field(max_length=10)  # queued sent failed folded
     error: str = ""
     certificate_sha256: str = Field(default="", index=True, max_length=64)  # that expires
     digest_id: str = Field(default="", max_length=36)  # which mail tells what was folded
@@ -442,7 +445,20 @@ class Mail(SQLModel, table=True):
     card_id: str = Field(default="", max_length=36)  # that was reported lost, or claimed
     created_at: datetime = instant()
     sent_at: datetime | None = instant(default=None, nullable=True)
-    __table_args__ = (Index("ix_mails_person", "person_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_mails_person", "person_id", "created_at", "id"),
+        Index("ix_mails_age", "created_at", "id"),
+        Index("ix_mails_state_age", "state", "created_at", "id"),
+        Index(
+            "ix_mails_untold",
+            "state",  # and what else is the same in all its rows: else SQLite takes the one above
+            "digest_id",
+            "person_id",
+            "created_at",
+            sqlite_where=UNTOLD,
+            postgresql_where=UNTOLD,
+        ),
+    )
 
 
 class MailText(SQLModel, table=True):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cardflow.db.tables import Card, Certificate
+from cardflow.db.tables import LONGEST_NAME, Card, Certificate
 from cardflow.errors import Refused
 from cardflow.jobs import FoundCertificate, Inventory
 from cardflow.model import CertificateKind, UpdateInput
@@ -35,9 +35,16 @@ def _readable(inventory: str) -> Iterator[tuple[FoundCertificate, CertificateFac
         return
     for found in from_json(Inventory, json.loads(inventory)).certificates:
         try:
-            yield found, facts_of_certificate(found.certificate_pem)
+            facts = facts_of_certificate(found.certificate_pem)
         except Refused:
             continue  # what cannot be read has no dates to watch
+        if fits(found, facts):
+            yield found, facts
+
+
+def fits(found: FoundCertificate, facts: CertificateFacts) -> bool:
+    """Tell whether the names that a card and a stranger's CA chose fit into the register."""
+    return max(len(found.cka_id), len(facts.serial_number)) <= LONGEST_NAME
 
 
 def _tracked(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from api.card_contents import contents_of
-from cardflow.db.tables import Card
+from cardflow.db.tables import LONGEST_NAME, Card
 from cardflow.decisions import utc_now
 from cardflow.jobs import FoundCertificate, Inventory
 from cardflow.wire import to_json
@@ -36,3 +36,13 @@ def test_what_was_not_seen_is_named_by_its_key_unless_somebody_else_needs_that(k
 
     assert [c.ref.certificate_sha256 for c in contents.missing] == [written.sha256]
     assert [c.ref.spki_sha256 for c in contents.missing] == [named]
+
+
+def test_what_cannot_be_put_on_record_is_told_of_as_unreadable():
+    here = card()
+    long = FoundCertificate("f" * (LONGEST_NAME + 2), "", FOREIGN, True)
+    here.inventory = json.dumps(to_json(Inventory(certificates=(long,))))
+
+    contents = contents_of(here, {})
+
+    assert (contents.certificates, contents.unreadable) == ((), 1)

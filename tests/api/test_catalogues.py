@@ -3,7 +3,9 @@
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from babel.messages.extract import extract
@@ -73,6 +75,15 @@ def test_a_sentence_of_the_core_keeps_its_values() -> None:
     shown = german.sentence(pattern.format(**values))
 
     assert shown == texts[pattern][0].format(**values)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_an_instant_at_the_end_of_the_calendar_is_shown(zone: str) -> None:
+    tongue = Tongue("en", ZoneInfo(zone))
+    no_end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+    assert tongue.day(no_end) == "31 Dec 9999"
+    assert tongue.moment(no_end).startswith("31 Dec 9999")
 
 
 def test_no_catalogue_names_a_place_twice() -> None:

@@ -1,5 +1,7 @@
 """What a door takes, every database can keep: SQLite has no lengths, PostgreSQL has."""
 
+from dataclasses import fields
+
 import pytest
 from psycopg import DataError as Refusal
 from sqlalchemy.exc import DataError
@@ -8,7 +10,9 @@ from api.cards import CardIn, CardLine, CardPatch
 from api.people import PersonIn, PersonPatch
 from api.problems import problem_of
 from api.tokens import TokenIn
-from cardflow.db.tables import ApiToken, Card, Person
+from cardflow.db.tables import LONGEST_NAME, ApiToken, Card, Certificate, Debt, Person
+from cardflow.jobs import FoundCertificate
+from cardflow.x509 import CertificateFacts
 
 TAKEN = [
     *((shape, Card) for shape in (CardIn, CardLine, CardPatch)),
@@ -44,3 +48,16 @@ def test_what_a_database_will_not_keep_is_no_failure_of_ours():
 
     assert problem.status == 422
     assert "too long" in problem.detail
+
+
+CUT_OR_CHECKED = {"key_type", "sha256", "spki_sha256"}
+
+
+def test_what_cards_and_certificates_say_of_themselves_has_room():
+    said = {f.name for f in fields(CertificateFacts)} | {f.name for f in fields(FoundCertificate)}
+    lengths = {c.name: getattr(c.type, "length", None) for c in Certificate.__table__.c}
+    narrow = {name for name in said & lengths.keys() if lengths[name]} - CUT_OR_CHECKED
+
+    assert narrow == {"cka_id", "serial_number"}  # longer ones are refused by ``tracking.fits``
+    named = [Certificate.cka_id, Certificate.serial_number, Debt.cka_id]
+    assert {column.type.length for column in named} == {LONGEST_NAME}
