@@ -115,6 +115,8 @@ async def maintain(ca: EmbeddedCA) -> None:
                 log.info("the CA %s", done)
         except CardflowError as error:
             log.warning("the CA could not be maintained: %s", error)
+        except Exception:  # whatever it is: updates must go on, and a later round may do it
+            log.exception("the CA could not be maintained")
         await asyncio.sleep(MAINTAIN_EVERY_SECONDS)
 
 

@@ -31,7 +31,7 @@ from api.update_shapes import OpenedOut, VisitOut
 from api.update_views import shown_update
 from cardflow.model import Action, CertificateKind, CertificateOnCard, Kind, Plan, Policy, new_id
 from cardflow.policy import Selection
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 router = APIRouter(prefix="/cards", tags=["updates"], route_class=GuardedRoute)
 
@@ -125,7 +125,7 @@ async def start_update(
     """Open an update as confirmed; a holder's starts at the workstation and asks for the PIN."""
     update_id = id_for(caller, key)
     await begun(state, update_id, card_id)
-    async with transaction(state.reads) as session:
+    async with looking(state.reads) as session:
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.OPEN_UPDATE, card)
         if first := await earlier(session, update_id, card.id, body.plan_digest):
@@ -163,7 +163,7 @@ async def clear_card(
     """Revoke every certificate of ours on the card and remove it; third-party objects stay."""
     update_id = id_for(caller, key)
     await begun(state, update_id, card_id)
-    async with transaction(state.reads) as session:
+    async with looking(state.reads) as session:
         card = await registered_card(session, card_id)
         grant = authorize(caller, Permission.CLEAR_CARD, card)
         check_serial(card, body.confirm)
@@ -230,7 +230,7 @@ async def _again(state: State, session: AsyncSession, caller: Caller, action: Ac
 
 
 async def _opened(state: State, caller: Caller, opened: Opened) -> OpenedOut:
-    async with transaction(state.reads) as session:
+    async with looking(state.reads) as session:
         update = await shown_update(state, session, caller, opened.update_id)
     visit = None
     if opened.visit and opened.where:

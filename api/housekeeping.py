@@ -23,6 +23,8 @@ async def keep_house(state: State) -> None:
             await forget(state)
         except Unavailable as error:
             log.warning("nothing was forgotten: %s", error)
+        except Exception:  # whatever it is: nobody would notice that this had ended
+            log.exception("nothing was forgotten")
         await asyncio.sleep(EVERY_SECONDS)
 
 

@@ -19,6 +19,7 @@ from api.idempotency import Attempt, declare_key, given_key
 from api.state import state_of
 from cardflow.errors import Refused
 from cardflow.policy_toml import ADDRESSES
+from cardflow.sql import looking
 from cardflow.sql import transaction as committed
 from cardflow.wire import parsed
 
@@ -125,7 +126,7 @@ async def transaction(request: Request) -> AsyncIterator[AsyncSession]:
 
 async def reading(request: Request) -> AsyncIterator[AsyncSession]:
     """Yield a transaction for looking only: on SQLite it waits for no writer."""
-    async with committed(state_of(request).reads) as session:
+    async with looking(state_of(request).reads) as session:
         yield session
 
 

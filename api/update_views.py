@@ -52,6 +52,7 @@ from cardflow.policy import (
     decision_digest,
     objections,
 )
+from cardflow.sql import let_go
 from workflows.card_update import CardUpdate, workflow_id
 
 PATIENCE = timedelta(seconds=3)
@@ -111,7 +112,9 @@ async def shown_update(
     state: State, session: AsyncSession, caller: Caller, update_id: str
 ) -> UpdateOut:
     """Return the update as the caller sees it."""
-    looked = await look(state, await visible_update(session, caller, update_id))
+    row = await visible_update(session, caller, update_id)
+    await let_go(session)
+    looked = await look(state, row)
     names = await names_of(session, _people(looked))
     can_sign = await _can_sign(state, session, caller, looked)
     return UpdateOut(

@@ -1,8 +1,8 @@
 """One way to reach SQLite and PostgreSQL: engine, transactions, the column type for instants."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import DateTime, Dialect, event, text
 from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolIsFull
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -24,6 +25,7 @@ from cardflow.errors import Unavailable
 Sessions = async_sessionmaker[AsyncSession]
 
 BEGIN = "sqlite_begin"
+LOOKS = "looks_only"
 
 
 class Instant(TypeDecorator[datetime]):
@@ -123,10 +125,35 @@ async def alone_with(session: AsyncSession, name: str) -> None:
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """Yield a session whose changes are committed together, or not at all."""
-    try:
+    with _told_as_unavailable():
         async with sessions() as session, session.begin():
             yield session
-    except (OperationalError, InterfaceError) as error:
+
+
+@asynccontextmanager
+async def looking(sessions: Sessions) -> AsyncIterator[AsyncSession]:
+    """Yield a session for looking only, which ``let_go`` may be called with meanwhile."""
+    with _told_as_unavailable():
+        async with sessions() as session:
+            session.info[LOOKS] = True
+            yield session
+
+
+async def let_go(session: AsyncSession) -> None:
+    """Give the connection back before somebody else is waited for: others may need it.
+
+    What was read stays readable; the next query takes a connection, and a transaction, anew. One
+    that may have written is left alone: it is committed as a whole.
+    """
+    if session.info.get(LOOKS):
+        await session.commit()
+
+
+@contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolIsFull) as error:
         # The driver's own words may quote a connection string.
         raise Unavailable("the database does not answer") from error
 

@@ -40,7 +40,7 @@ from api.web.render import go, page
 from api.web.tongue import N_
 from cardflow.documents.store import in_words
 from cardflow.model import Kind, LaneStage, Means, Mode, Stage
-from cardflow.sql import transaction
+from cardflow.sql import let_go, looking
 
 LONGEST_REASON = 1_000
 PAUSE = 0.3  # seconds
@@ -233,7 +233,7 @@ async def update_shown(
     request: Request, caller: Caller, state: State, update_id: str, **again: Any
 ) -> Response:
     """Return the page of an update; ``again`` is what a refused form adds."""
-    async with transaction(state.reads) as session:
+    async with looking(state.reads) as session:
         seen = await version_of(session, caller, f"update:{update_id}")
         update = await _settled(update_id, caller, session, state)
         happened = (await show_timeline(update_id, caller, session)).items
@@ -265,8 +265,9 @@ async def _settled(
     update = await show_update(update_id, caller, session, state)
     if update.live or update.ended_at:
         return update
+    await let_go(session)
     await asyncio.sleep(PAUSE)
-    async with transaction(state.reads) as later:
+    async with looking(state.reads) as later:
         return await show_update(update_id, caller, later, state)
 
 

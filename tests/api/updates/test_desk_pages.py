@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from api import update_views
 from cardflow.model import Role, new_id
 from tests.api.updates.conftest import API
 
@@ -192,3 +193,31 @@ async def test_a_card_is_given_back_and_an_overlong_label_is_refused(office):
 
     card = (await office.operator.get(f"{API}/cards/{office.card_id}")).json()
     assert (card["holder_id"], card["state"]) == (None, "Clean")
+
+
+@pytest.mark.parametrize(
+    "path", ["/updates/{}", "/api/v1/updates/{}", "/register/updates/{}/cancel", "/cards/{}"]
+)
+async def test_whoever_waits_for_a_workflow_holds_no_connection(
+    office, checking, monkeypatch, path
+):
+    sessions, held = [], []
+    visible, look = update_views.visible_update, update_views.look
+
+    async def remembered(session, *args):
+        sessions.append(session)
+        return await visible(session, *args)
+
+    async def watched(*args):
+        held.append(sessions[-1].in_transaction())
+        return await look(*args)
+
+    monkeypatch.setattr(update_views, "visible_update", remembered)
+    monkeypatch.setattr(update_views, "look", watched)
+    about = office.card_id if "cards" in path else checking
+
+    answer = await office.operator.get(path.format(about), headers=HTML)
+
+    assert answer.status_code == 200
+    assert held
+    assert not any(held)
