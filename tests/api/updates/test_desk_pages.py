@@ -195,12 +195,7 @@ async def test_a_card_is_given_back_and_an_overlong_label_is_refused(office):
     assert (card["holder_id"], card["state"]) == (None, "Clean")
 
 
-@pytest.mark.parametrize(
-    "path", ["/updates/{}", "/api/v1/updates/{}", "/register/updates/{}/cancel", "/cards/{}"]
-)
-async def test_whoever_waits_for_a_workflow_holds_no_connection(
-    office, checking, monkeypatch, path
-):
+async def test_whoever_waits_for_a_workflow_holds_no_connection(office, checking, monkeypatch):
     sessions, held = [], []
     visible, look = update_views.visible_update, update_views.look
 
@@ -214,10 +209,9 @@ async def test_whoever_waits_for_a_workflow_holds_no_connection(
 
     monkeypatch.setattr(update_views, "visible_update", remembered)
     monkeypatch.setattr(update_views, "look", watched)
-    about = office.card_id if "cards" in path else checking
+    paths = (f"/updates/{checking}", f"{API}/updates/{checking}", f"/cards/{office.card_id}")
 
-    answer = await office.operator.get(path.format(about), headers=HTML)
-
-    assert answer.status_code == 200
-    assert held
-    assert not any(held)
+    for path in (*paths, f"/register/updates/{checking}/cancel", f"/work/{checking}/{LANE}"):
+        await see(office.operator, path)
+        assert held.pop() is False, path
+        assert not any(held), path
