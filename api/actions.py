@@ -177,6 +177,8 @@ async def _send(
     try:
         reply = await _execute(client, card_id, entry, patience)
     except WorkflowUpdateFailedError as error:
+        if isinstance(error.cause, ApplicationError) and error.cause.type == "Busy":
+            raise Unavailable(NO_ANSWER) from error
         return await _refusal(state, entry, _objections(error))
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
         raise Unavailable(NO_ANSWER) from error

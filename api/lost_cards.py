@@ -78,7 +78,7 @@ async def report_lost(
     """Block a card that is lost or stolen; end its update, and revoke what we issued for it."""
     report_id = id_for(caller, key)
     async with transaction(state.sessions) as session:
-        card = await registered_card(session, card_id)
+        card = await registered_card(session, card_id, to_change=True)
         grant = authorize(caller, Permission.REPORT_LOST, card)
         mails = await _blocked(session, state, card, caller, body.reason)
     send_soon(state, f"lost/{report_id}", mails)

@@ -72,7 +72,8 @@ Name = Annotated[
     ),
 ]
 Email = Annotated[
-    str, StringConstraints(max_length=254, pattern=r"^$|^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
+    str,
+    StringConstraints(max_length=254, pattern=rf"^$|^[^@\x00-\x1f{SPACE}]+@[^@\x00-\x1f{SPACE}]+$"),
 ]
 Language = Annotated[str, StringConstraints(pattern="^[a-z]{2}$")]
 TimeZone = Annotated[str, AfterValidator(known_zone_or_none)]  # IANA name; empty: the house's

@@ -231,6 +231,13 @@ class CardUpdate:
             counter.add(1, {"reason": kind})
             workflow.logger.info("an action was refused: %s", "; ".join(found))
             raise ApplicationError("; ".join(found), *found, type="Refused")
+        if self._is_full:
+            # Whoever acts without a pause would keep the run from ending; the next one takes it.
+            raise ApplicationError("the update has too much to record", type="Busy")
+
+    @property
+    def _is_full(self) -> bool:
+        return workflow.info().get_current_history_length() > limits.EVENTS_AT_MOST
 
     @workflow.signal(dynamic=True, description="Take a signed action, or poll the CA")
     def on_signal(self, name: str, said: Sequence[RawValue]) -> None:

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-EVENTS_PER_RUN = 4_000  # the server refuses more than 51,200
+# A worker must replay a run within a workflow task's 10 seconds; the server refuses above 51,200.
+EVENTS_PER_RUN = 4_000  # then the update goes on in another run, as soon as all is on record
+EVENTS_AT_MOST = 8_000  # then nothing is taken until it does
 
 WORK = timedelta(seconds=30)  # what a worker does while an update waits for it
 AFTERWORK = timedelta(minutes=1)

@@ -21,5 +21,6 @@ def test_a_hundred_lives_of_fifty_steps_keep_every_promise():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_five_thousand_lives_of_fifty_steps_keep_every_promise():
     explore(5_000)

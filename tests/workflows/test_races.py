@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from cardflow.model import (
@@ -23,7 +24,7 @@ from cardflow.model import (
     new_id,
 )
 from cardflow.orders import AfterworkOrder, MailOrder, RevokeOrder
-from tests.build import HOLDER, a_policy, an_action, an_entry, continuing
+from tests.build import HOLDER, a_policy, an_action, an_entry, continuing, deciding
 from tests.waiting import PATIENCE, until
 from tests.workflows.conftest import World, machine, workstation
 from workflows.afterwork import Afterwork, Delivery
@@ -43,14 +44,14 @@ async def happened(world: World, kind: "EventType.ValueType") -> bool:
     return any(e.event_type == kind for e in (await world.handle.fetch_history()).events)
 
 
-async def until_long(world: World) -> None:
+async def until_long(world: World, limit: int = LIMIT) -> None:
     """Nudge until the run wants to end, which it cannot while something is under way."""
 
     async def length() -> int:
         await world.handle.signal(CA_ANSWERED, "logon")
         return len((await world.handle.fetch_history()).events)
 
-    await until(length, lambda events: events > LIMIT + 10, what="a long run")
+    await until(length, lambda events: events > limit + 10, what="a long run")
 
 
 async def test_a_visit_that_is_clicked_while_a_run_ends_begins_in_the_next(
@@ -90,6 +91,30 @@ async def test_what_is_cancelled_while_a_run_ends_is_closed_by_the_next(
     assert len(world.records.of(EventKind.CANCELLED)) == 1
     await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
     assert world.ca.revoked == {view.state.lanes[0].serial_number: "cessationOfOperation"}
+
+
+async def test_a_run_that_cannot_end_takes_nothing_more_and_the_next_one_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cardflow.temporal.limits.EVENTS_PER_RUN", LIMIT)
+    monkeypatch.setattr("cardflow.temporal.limits.EVENTS_AT_MOST", 2 * LIMIT)
+    await world.open(a_policy(an_entry("logon", F)))
+    await world.visit()
+    await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+    world.records.gate = asyncio.Event()
+    await world.hand_in(DocumentKind.CERTIFICATE_FORM)
+    await until_long(world, 2 * LIMIT)
+    yes = deciding(world.update, await world.view(), "logon", Verdict.APPROVE)
+    with pytest.raises(WorkflowUpdateFailedError) as caught:
+        await world.act(yes)
+    world.records.gate.set()
+    await world.until_new_run(world.handle.first_execution_run_id)
+    await world.act(yes)
+    await world.act(continuing(world.update))
+
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "Busy"
+    assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.COMPLETED
 
 
 async def test_a_certificate_that_comes_after_the_cancellation_wakes_no_lane(

@@ -41,6 +41,7 @@ MEANINGS: dict[str, dict[str, str]] = {
     "POST /api/v1/me/second-factor/confirm": {"code": "only the app that makes codes knows it"},
     "POST /api/v1/people": BY_CHANCE_A_ZONE,
     "PATCH /api/v1/people/{person_id}": BY_CHANCE_A_ZONE,
+    "POST /api/v1/agents/{agent_id}/confirm": {"words": "only the workstation shows them"},
     "POST /api/v1/people/{person_id}/password": {"password": "it may repeat itself too much"},
     "POST /api/v1/people/import": CSV,
     "POST /api/v1/tokens": {"roles": "nobody gives a token more than they have"},
@@ -187,6 +188,8 @@ def _by_shape(_context: Any, failure: Any, case: Any, response: Any) -> bool:
     """Keep a failure, unless what was valid as a shape is refused for what it means."""
     if "" in (case.path_parameters or {}).values():  # from an answer: it makes another address
         return False
+    if "Schema-violating request accepted" in failure.title and "`maxLength`" in failure.message:
+        return not _has_space_around(case.body)  # which is cut off before anything is measured
     if "Schema-valid request rejected" not in failure.title or response.status_code != 422:
         return True
     told, label = json.loads(response.content), case.operation.label
@@ -194,6 +197,11 @@ def _by_shape(_context: Any, failure: Any, case: Any, response: Any) -> bool:
     fields = {error["field"] for error in told["errors"] if not error["field"].startswith("path.")}
     in_words = label in LANGUAGES.get(told["type"], ())
     return not in_words and not (told["errors"] and fields <= excused(case.operation))
+
+
+def _has_space_around(body: Any) -> bool:
+    texts = body.values() if isinstance(body, dict) else ()
+    return any(isinstance(text, str) and text != text.strip() for text in texts)
 
 
 def excused(operation: Any) -> set[str]:

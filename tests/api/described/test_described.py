@@ -27,7 +27,12 @@ from tests.api.described.judging import Asker, Judgement, Round, judge
 from tests.api.updates.conftest import Entrance, Office
 from tests.api.workstation import JSON, Workstation
 
-pytestmark = pytest.mark.temporal
+pytestmark = [
+    pytest.mark.temporal,
+    # The generator runs in a thread of its own; who draws by chance meanwhile, as a server's
+    # back-off does, is taken for one of its strategies.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 ROLES = {
     "holder": (Role.HOLDER,),

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from temporalio.service import RPCError
 
 from api import actions
-from api.actions import record, take
+from api.actions import NO_ANSWER, record, take
 from api.authorize import Caller, Grant, Scope
 from api.idempotency import id_for
 from api.opening import Wish, begun, open_update
@@ -491,6 +491,18 @@ async def test_a_word_that_nobody_answered_is_kept_and_counts_when_the_worker_is
 
     assert answer.status_code == 200
     assert await cancellations(office, wish.update_id) == 1
+
+
+async def test_a_word_that_an_update_is_too_busy_to_take_is_kept(office, monkeypatch):
+    update_id = await waiting_update(office)
+    with monkeypatch.context() as busy:
+        busy.setattr(CardUpdate, "_is_full", True)
+        first = await cancel_with_key(office, update_id, "k")
+    again = await cancel_with_key(office, update_id, "k")
+
+    assert (first.status_code, first.json()["detail"]) == (503, NO_ANSWER)
+    assert again.status_code == 200
+    assert await cancellations(office, update_id) == 1
 
 
 @pytest.mark.parametrize("another_is_open", [False, True])
