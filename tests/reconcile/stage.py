@@ -350,15 +350,21 @@ class Lodger(House):
 
     async def database_is_copied(self) -> bytes:
         """Return the database's file, as a backup has it."""
-        await self.engine.dispose()
+        await self._nobody_writes()
         return self._database_file.read_bytes()
 
     async def database_is_restored(self, copy: bytes) -> None:
         """Leave the database as it was then."""
-        await self.engine.dispose()
+        await self._nobody_writes()
         for file in self.settings.state_dir.glob(f"{self._database_file.name}-*"):
             file.unlink()
         self._database_file.write_bytes(copy)
+
+    async def _nobody_writes(self) -> None:
+        """Return when what follows the end of updates is done, and no connection is left."""
+        afterwork = 'WorkflowType = "Afterwork" AND ExecutionStatus = "Running"'
+        await until(lambda: self._count(afterwork), lambda left: not left, what="all afterwork")
+        await self.engine.dispose()
 
     @property
     def _database_file(self) -> Path:
