@@ -12,7 +12,7 @@ from api.authorize import Caller, Permission, Scope, authorize
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
-from api.shapes import Id, In, Line, Out
+from api.shapes import LINE, Id, In, Line, Out
 from api.state import AppSettings
 from cardflow.db import audit
 from cardflow.db.register_agents import FRESH, find_agent, forget_presence, list_agents
@@ -83,7 +83,7 @@ async def show_agents(  # noqa: PLR0917 (what a route depends on)
     session: Reading,
     settings: AppSettings,
     paging: Annotated[Paging, Depends()],
-    person: Annotated[str, Query(max_length=36)] = "",
+    person: Annotated[str, Query(max_length=36, pattern=LINE)] = "",
     state: AgentState | None = None,
 ) -> Page[AgentOut]:
     """List agents; a holder sees their own."""

@@ -15,7 +15,7 @@ from api.checkpoints import known_checkpoints, make_checkpoint
 from api.paging import Page, Paging, page
 from api.problems import problems, refused
 from api.routing import GuardedRoute, Reading
-from api.shapes import Instant, Out
+from api.shapes import LINE, Instant, Out
 from api.state import Everything, State
 from cardflow.db import audit, checkpoints
 from cardflow.db.register_trail import Wanted, list_entries
@@ -80,10 +80,10 @@ class CheckpointOut(Out):
 class Asked:
     """Which entries are asked for; an empty word does not narrow."""
 
-    update: Annotated[str, Query(max_length=36)] = ""
-    kind: Annotated[str, Query(max_length=40)] = ""
-    actor: Annotated[str, Query(max_length=36)] = ""
-    card: Annotated[str, Query(max_length=36)] = ""
+    update: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
+    kind: Annotated[str, Query(max_length=40, pattern=LINE)] = ""
+    actor: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
+    card: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
     since: Annotated[Instant | None, Query(description="From this instant on.")] = None
     before: Annotated[Instant | None, Query(description="Before this instant.")] = None
     order: Annotated[Literal["oldest", "newest"], Query(description="What comes first.")] = "oldest"

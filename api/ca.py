@@ -28,7 +28,7 @@ from api.idempotency import HEADER, GivenKey, id_for
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import In, Reason
+from api.shapes import LINE, In, Reason
 from api.state import Authority, Everything, State
 from cardflow.ca.embedded.authority import EmbeddedCA
 from cardflow.ca.embedded.requests import RequestFacts, Wanted
@@ -91,8 +91,8 @@ class Asked:
     """Which requests are asked for; an empty word does not narrow."""
 
     state: Annotated[Listing, Query()] = Listing.PENDING
-    profile: Annotated[str, Query(max_length=64)] = ""
-    person: Annotated[str, Query(max_length=36)] = ""
+    profile: Annotated[str, Query(max_length=64, pattern=LINE)] = ""
+    person: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
     older_than_days: Annotated[int, Query(ge=0, le=36_500)] = 0
 
 

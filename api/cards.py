@@ -117,9 +117,9 @@ class CardOut(Out):
 class Wanted:
     """Which cards a list is about; what is left out does not narrow it."""
 
-    holder: Annotated[str, Query(max_length=36)] = ""
+    holder: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
     state: CardState | None = None
-    policy: Annotated[str, Query(max_length=100)] = ""
+    policy: Annotated[str, Query(max_length=100, pattern=LINE)] = ""
     due: Annotated[bool, Query(description="Only those whose update is due.")] = False
     search: Annotated[str, Query(max_length=100, pattern=LINE, description=ABOUT)] = ""
 

@@ -20,7 +20,7 @@ from api.certificate_shapes import (
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import In, Reason
+from api.shapes import LINE, In, Reason
 from api.state import Authority, Everything
 from cardflow.ca import RevocationReason
 from cardflow.ca.embedded.listing import (
@@ -65,10 +65,10 @@ class RevocationIn(In):
 class Asked:
     """Which certificates are asked for; an empty word does not narrow."""
 
-    serial_number: Annotated[str, Query(max_length=60)] = ""
-    person: Annotated[str, Query(max_length=36)] = ""
-    subject: Annotated[str, Query(max_length=100)] = ""
-    profile: Annotated[str, Query(max_length=64)] = ""
+    serial_number: Annotated[str, Query(max_length=60, pattern=LINE)] = ""
+    person: Annotated[str, Query(max_length=36, pattern=LINE)] = ""
+    subject: Annotated[str, Query(max_length=100, pattern=LINE)] = ""
+    profile: Annotated[str, Query(max_length=64, pattern=LINE)] = ""
     state: Annotated[Standing | None, Query()] = None
     expiring_within_days: Annotated[int, Query(ge=0, le=3_650)] = 0
 

@@ -23,7 +23,7 @@ from api.policy_changes import ChangeOut, LineOut, key_changes, line_changes
 from api.policy_trial import Reach, TrialLine, try_on_cards
 from api.problems import invalid, not_found, problems
 from api.routing import GuardedRoute, Reading
-from api.shapes import Out
+from api.shapes import LINE, Out
 from api.state import Everything, State
 from cardflow.db.register_policies import find_version, newest_version
 from cardflow.db.tables import PolicyVersion
@@ -109,7 +109,7 @@ async def _tried(
     _caller: Admin,
     session: Reading,
     state: Everything,
-    name: Annotated[str, Query(max_length=100)] = "",
+    name: Annotated[str, Query(max_length=100, pattern=LINE)] = "",
     version: Annotated[int | None, Query(ge=1, le=NEWEST)] = None,
 ) -> Policy:
     """Return the policy of the body, or the version that was named."""

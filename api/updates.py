@@ -105,9 +105,9 @@ async def show_updates(
     session: Reading,
     paging: Annotated[Paging, Depends()],
     stage: Stage | None = None,
-    card: Annotated[str, Query(max_length=36)] = "",
-    holder: Annotated[str, Query(max_length=36)] = "",
-    policy: Annotated[str, Query(max_length=100)] = "",
+    card: Annotated[str, Query(max_length=36, pattern=LINE)] = "",
+    holder: Annotated[str, Query(max_length=36, pattern=LINE)] = "",
+    policy: Annotated[str, Query(max_length=100, pattern=LINE)] = "",
     search: Annotated[str, Query(max_length=100, pattern=LINE, description=ABOUT)] = "",
     open: bool | None = None,
 ) -> Page[UpdateLine]:

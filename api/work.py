@@ -13,7 +13,7 @@ from api.authorize import Caller, Permission
 from api.paging import Page, Paging, page
 from api.problems import invalid, not_found, problems, refused
 from api.routing import GuardedRoute, Reading, Transaction
-from api.shapes import Flag, Id, In, Out
+from api.shapes import LINE, Flag, Id, In, Out
 from api.state import AppSettings
 from api.update_shapes import PersonRef
 from cardflow.db import audit
@@ -92,7 +92,7 @@ class Asked:
     """Which work a list is about; what is left out does not narrow it."""
 
     whose: Annotated[Whose, Query(description="`mine`: what you have claimed.")] = "any"
-    policy: Annotated[str, Query(max_length=100)] = ""
+    policy: Annotated[str, Query(max_length=100, pattern=LINE)] = ""
     sort: Annotated[Sort, Query(description="What waits longest, or is due next, first.")] = "age"
 
 

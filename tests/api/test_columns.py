@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 import pytest
+from fastapi import FastAPI
 from psycopg import DataError as Refusal
 from sqlalchemy.exc import DataError
 
@@ -41,6 +42,19 @@ def test_no_text_is_longer_than_its_column(shape, table):
     for name, length in shared.items():
         assert length is not None, f"{name} has no longest length"
         assert length <= lengths[name], name
+
+
+async def test_no_filter_takes_a_character_that_cannot_be_stored(app: FastAPI):
+    filters = [
+        (f"{path} {parameter['name']}", parameter["schema"])
+        for path, item in app.openapi()["paths"].items()
+        for parameter in item.get("get", {}).get("parameters", ())
+        if parameter["in"] == "query" and parameter["schema"].get("type") == "string"
+    ]
+    told = [name for name, schema in filters if not {"pattern", "enum", "format"} & schema.keys()]
+
+    assert len(filters) > 20
+    assert [name for name in told if not name.endswith(" cursor")] == []
 
 
 def test_what_a_database_will_not_keep_is_no_failure_of_ours():

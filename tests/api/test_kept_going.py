@@ -58,6 +58,7 @@ async def test_a_round_that_fails_is_not_the_last_one(
     assert logged == FAILURES
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("opened", [transaction, looking])
 async def test_a_database_that_has_no_connection_left_is_not_available(opened, tmp_path: Path):
     url = f"sqlite+aiosqlite:///{tmp_path}/small.sqlite"

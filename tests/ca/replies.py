@@ -246,6 +246,12 @@ REPLIES = [
         "CVE-2022-26923",
     ),
     Reply("no address", reply(names=b""), ADDRESSES, "RFC 5280 4.2.1.6"),
+    Reply(
+        "a name of a kind that nobody reads",  # an x400Address
+        reply(names=extension("2.5.29.17", sequence(tlv(0xA3)))),
+        READ,
+        "RFC 5280 4.2.1.6",
+    ),
     Reply("names that are none", reply(names=extension("2.5.29.17", b"\xff")), READ, "CWE-20"),
     Reply(
         "names twice",

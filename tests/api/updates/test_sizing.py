@@ -13,7 +13,7 @@ from tests.api.updates.conftest import API
 from tests.api.updates.test_updates_story import until_listed
 from tests.waiting import until
 
-pytestmark = [pytest.mark.temporal, pytest.mark.slow]
+pytestmark = [pytest.mark.temporal, pytest.mark.slow, pytest.mark.sqlite]  # lengths as it counts
 SIZING = Path(__file__).parents[3] / "docs/operations/sizing.md"
 DOCUMENTED = {
     mode: (int(rows), float(kilobytes))
