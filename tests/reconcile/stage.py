@@ -36,7 +36,7 @@ from cardflow.model import (
     new_id,
 )
 from cardflow.settings import Settings
-from cardflow.sql import create_engine, sessions_of
+from cardflow.sql import create_engine, insert_once, sessions_of, transaction
 from cardflow.stores import store_of
 from cardflow.temporal.client import connect, runtime
 from cardflow.temporal.devserver import has_workers, is_ready, server_command
@@ -79,12 +79,13 @@ class One(Installation):
         await store(self.sessions, entry)
 
     async def answered(self, action, reply):
-        """Leave the yes in the journal."""
+        """Leave the yes in the journal, unless the update's end has left it there."""
         answer = json.dumps(to_json(reply))
-        row = JournalAnswer(
-            action_id=action.id, accepted=True, answer=answer, recorded_at=action.at
-        )
-        await store(self.sessions, row)
+        row = {
+            "action_id": action.id, "accepted": True, "answer": answer, "recorded_at": action.at,
+        }  # fmt: skip
+        async with transaction(self.sessions) as session:
+            await session.execute(insert_once(session, JournalAnswer).values(row))
 
     async def hand_in(self, kind):
         """Let the holder hand in a form that is in the store."""
