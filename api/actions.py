@@ -31,7 +31,7 @@ from cardflow.decisions import peek, read, utc_now
 from cardflow.errors import Refused, Unavailable
 from cardflow.failpoints import effect
 from cardflow.model import Act, Action, Reply
-from cardflow.sql import transaction
+from cardflow.sql import first_kept, transaction
 from cardflow.wire import from_json
 from workflows.card_update import ACT, CardUpdate, workflow_id
 
@@ -143,16 +143,8 @@ async def _check_open(session: AsyncSession, action: Action) -> None:
 
 async def keep_answer(state: State, answer: JournalAnswer) -> JournalAnswer:
     """Leave the answer beside the action, unless one stands there; return the one that does."""
-    try:
-        with effect("api.keep_answer"):
-            async with transaction(state.sessions) as session:
-                if earlier := await answer_to(session, answer.action_id):
-                    return earlier
-                session.add(answer)
-    except IntegrityError:
-        # A repeat that ran beside us, or the update's end, was faster.
-        return await keep_answer(state, answer)
-    return answer
+    with effect("api.keep_answer"):
+        return await first_kept(state.sessions, answer)
 
 
 async def told(state: State, objections: Sequence[str]) -> Problem:

@@ -27,7 +27,8 @@ from api.csv_import import (
     read_table,
 )
 from api.paging import Page, Paging, page
-from api.problems import invalid, not_found, problems, refused
+from api.planning import registered_card
+from api.problems import invalid, problems, refused
 from api.routing import OnceRoute, Reading, Transaction
 from api.shapes import LINE, Flag, Id, In, Line, Out
 from cardflow.db import audit
@@ -36,8 +37,6 @@ from cardflow.db.register_cards import (
     cards_to_change,
     cards_with_serials,
     carries_certificates,
-    find_card,
-    find_to_change,
     known_policies,
     list_cards,
     policy_exists,
@@ -176,7 +175,7 @@ async def add_card(body: CardIn, caller: Keeper, session: Transaction) -> CardOu
 @router.get("/{card_id:id}", operation_id="show_card", responses=problems(404))
 async def show_card(card_id: Id, caller: Reader, session: Reading) -> CardOut:
     """Return a card."""
-    card = await _card(session, card_id)
+    card = await registered_card(session, card_id)
     authorize(caller, Permission.SEE_CARDS, card)
     return CardOut.model_validate(card)
 
@@ -186,9 +185,7 @@ async def change_card(
     card_id: Id, body: CardPatch, caller: Changer, session: Transaction
 ) -> CardOut:
     """Assign, label, disable or enable a card, or put it under another policy."""
-    card = await find_to_change(session, card_id)
-    if card is None:
-        raise not_found("card")
+    card = await registered_card(session, card_id, to_change=True)
     changes = body.model_dump(exclude_unset=True)
     holder_id, policy_name = changes.get("holder_id"), changes.get("policy_name")
     if found := await _unknown(session, holder_id, policy_name or ""):
@@ -329,13 +326,6 @@ def _missing(value: CardLine, known: _Known) -> list[tuple[str, str]]:
 def _refused(row: Row[CardLine], *found: tuple[str, str]) -> Verdict:
     refused = (Refusal(line=row.line, field=field, reason=reason) for field, reason in found)
     return Verdict(refused=tuple(refused))
-
-
-async def _card(session: AsyncSession, card_id: str) -> Card:
-    card = await find_card(session, card_id)
-    if card is None:
-        raise not_found("card")
-    return card
 
 
 async def _unknown(

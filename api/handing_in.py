@@ -8,7 +8,6 @@ from pathlib import PurePath
 from typing import Any
 
 from sqlalchemy import update as change
-from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
 from api.actions import Taken, take
@@ -36,7 +35,7 @@ from cardflow.model import (
     SignatureFound,
 )
 from cardflow.policy import as_it_may_be_signed, objections
-from cardflow.sql import transaction
+from cardflow.sql import first_kept, transaction
 from cardflow.stores import scanner_of
 
 ARRIVING = "arriving"  # stored, and not yet accepted by the update
@@ -217,21 +216,10 @@ async def _store(
         submitted_by=action.actor,
         created_at=action.at,
     )
-    if not _is_same(await _kept(state, document), document):
+    with effect("api.record_document"):
+        kept = await first_kept(state.sessions, document)
+    if not _is_same(kept, document):
         raise _other_request()
-
-
-async def _kept(state: State, document: Document) -> Document:
-    """Return the document's record: of whoever came first with this request's key."""
-    try:
-        with effect("api.record_document"):
-            async with transaction(state.sessions) as session:
-                if kept := await find_document(session, document.id):
-                    return kept
-                session.add(document)
-    except IntegrityError:  # the other one came at the same time
-        return await _kept(state, document)
-    return document
 
 
 def _is_same(kept: Document, document: Document) -> bool:

@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import DateTime, Dialect, event, text
+from sqlalchemy import DateTime, Dialect, event, inspect, text
 from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolIsFull
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -23,6 +23,7 @@ from cardflow import one_trip
 from cardflow.errors import Unavailable
 
 Sessions = async_sessionmaker[AsyncSession]
+Row = TypeVar("Row")
 
 BEGIN = "sqlite_begin"
 LOOKS = "looks_only"
@@ -128,6 +129,22 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     with _told_as_unavailable():
         async with sessions() as session, session.begin():
             yield session
+
+
+async def first_kept(sessions: Sessions, row: Row) -> Row:
+    """Return the row that stands under this one's key: an earlier one, or this, which is kept."""
+    key = inspect(row).mapper.primary_key_from_instance(row)
+    try:
+        async with transaction(sessions) as session:  # no failpoint: the caller has one
+            if earlier := await session.get(type(row), key):
+                return earlier
+            session.add(row)
+    except IntegrityError:
+        async with transaction(sessions) as session:  # no failpoint: the caller has one
+            if earlier := await session.get(type(row), key):  # somebody else was faster
+                return earlier
+        raise
+    return row
 
 
 @asynccontextmanager
