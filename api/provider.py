@@ -17,11 +17,12 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cardflow.environment import Environment
 from cardflow.errors import Refused, Unavailable
 from cardflow.outbound import outbound
 from cardflow.outbound_http import Checked
 from cardflow.secret_files import read_secret
-from cardflow.settings import Environment, Settings
+from cardflow.settings import Settings
 from cardflow.startup import is_local
 
 # Only keys that the provider alone has: no `none`, no HS256, whose key we would have too.

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
+from cardflow.environment import Environment
 from cardflow.errors import Refused, Unavailable
-from cardflow.settings import Environment, Settings
+from cardflow.settings import Settings
 
 CONNECT_SECONDS = 10.0
 PORTS = {"http": 80, "https": 443}

@@ -5,7 +5,6 @@ A setting comes from the environment (``CARDFLOW_`` and its name in capitals), e
 settings name the files that hold them. Relative paths start at the state directory.
 """
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
@@ -18,18 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from cardflow.environment import BY_DEFAULT, PREFIX, SETTINGS_FILE, Environment
 from cardflow.errors import Refused
 from cardflow.model import Role
-
-PREFIX = "CARDFLOW_"
-SETTINGS_FILE = "cardflow.toml"
-
-
-class Environment(StrEnum):
-    """What the installation is for."""
-
-    DEMO = "demo"
-    PRODUCTION = "production"
 
 
 def _absolute(path: object) -> Path:
@@ -73,7 +63,7 @@ class Settings(BaseSettings):
         Path("var"), description="Where everything that must last is kept."
     )
     environment: Environment = Field(
-        Environment.DEMO, description="`production` refuses everything made for trying out."
+        BY_DEFAULT, description="`production` refuses everything made for trying out."
     )
     organisation: str = Field("Example Organisation", description="Shown on pages and forms.")
     default_language: Literal["en", "de"] = Field(

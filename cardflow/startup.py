@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cardflow import failpoints
+from cardflow.environment import Environment
 from cardflow.outbound import PORTS, Address, outbound
 from cardflow.secret_files import is_demo
-from cardflow.settings import Environment, Settings, setting_name
+from cardflow.settings import Settings, setting_name
 
 SECRET_FILES = (
     "codec_key_file",

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cardflow.db.migrate import database_revision
+from cardflow.environment import SETTINGS_FILE, Environment
 from cardflow.errors import CardflowError, Refused
-from cardflow.settings import SETTINGS_FILE, Environment, Settings, load_settings, read_settings
+from cardflow.settings import Settings, load_settings, read_settings
 from cardflow.sql import create_engine
 from cardflow.stores import store_of
 from cardflow.temporal.ending import run_and_exit

@@ -6,9 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
 from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
-from cardflow.settings import SETTINGS_FILE, Settings, load_settings
+from cardflow.settings import Settings, load_settings
 from cli.demo_card import DemoCard
 from cli.ports import free_ports
 from cli.processes import ROOT

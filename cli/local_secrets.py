@@ -22,10 +22,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cardflow.decision_root import read_decision_root
 from cardflow.decisions import issue_signer, root_hex
+from cardflow.environment import Environment
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
-from cardflow.settings import Environment, Settings
+from cardflow.settings import Settings
 
 RENEW_BEFORE = timedelta(days=30)
 HERE = (

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cardflow.environment import BY_DEFAULT, PREFIX, SETTINGS_FILE, Environment
 from cardflow.errors import CardflowError, Refused
 from cardflow.secret_files import is_demo, read_secret
 
@@ -31,19 +32,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _pin(state_dir: Path, pin_file: Path) -> str:  # allowed: pin-as-text: the demo card's own
-    if not is_demo(state_dir) or _environment(state_dir) != "demo":
+    if not is_demo(state_dir) or _environment(state_dir) != Environment.DEMO:
         raise Refused("this program types PINs by itself and belongs to the demo only")
     return read_secret(pin_file).decode()
 
 
 def _environment(state_dir: Path) -> str:
     """Return the one setting that counts here; to load all of them takes longer than a prompt."""
-    file = state_dir / "cardflow.toml"
+    file = state_dir / SETTINGS_FILE
     chosen = tomllib.loads(file.read_text()) if file.exists() else {}
     for name, given in os.environ.items():  # noqa: TID251 (cardflow.settings is the slow part)
-        if name.upper() == "CARDFLOW_ENVIRONMENT":  # in any case, as the settings read it
+        if name.upper() == f"{PREFIX}ENVIRONMENT":  # in any case, as the settings read it
             return given
-    return str(chosen.get("environment", "demo"))
+    return str(chosen.get("environment", BY_DEFAULT))
 
 
 def conversation(  # a person's part, played with the demo card

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
-from cardflow.settings import SETTINGS_FILE, Settings, load_settings
+from cardflow.settings import Settings, load_settings
 from cardflow.temporal.ending import run_and_exit
 from cli.demo_people import ADMIN, AUDITOR, HOLDER, OFFICERS, OPERATOR, Cast
 from cli.demo_setup import Scene, beside, put_rules_in_force, set_stage, start_agent

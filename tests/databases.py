@@ -23,7 +23,8 @@ from sqlalchemy import create_engine as create_synchronous_engine
 from sqlalchemy import make_url
 
 from cardflow.db.migrate import run
-from cardflow.settings import SETTINGS_FILE, Settings
+from cardflow.environment import SETTINGS_FILE
+from cardflow.settings import Settings
 from cli.ports import free_ports
 
 VERSIONS = Path("/usr/lib/postgresql")  # where Debian has them, beside one another

@@ -169,8 +169,11 @@ class CardUpdate:
         ) and self._case.state.visit is None
 
     async def _let_go(self, lanes: list["asyncio.Task[None]"]) -> None:
-        """Return when no lane is asking the CA any more; a try that is running is waited for."""
-        if self._is_done:
+        """Return when no lane is asking the CA any more; a try that is running is waited for.
+
+        Older runs that were to go on in another waited for all tries, an hour where the CA is away.
+        """
+        if self._is_done or goes_new_way("a-run-that-ends-asks-no-more"):
             for lane in lanes:
                 lane.cancel()
         await asyncio.gather(*lanes, return_exceptions=True)

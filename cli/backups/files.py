@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cardflow.documents.store import Damaged, WholeStore
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
-from cardflow.settings import SETTINGS_FILE, Settings
+from cardflow.settings import Settings
 from cli.backups.sums import digest_of, new_file
 
 # The root's key belongs offline; the OCSP signer's is made anew by the worker.

@@ -37,8 +37,9 @@ from cardflow.chain import START
 from cardflow.db.register_identity import open_session
 from cardflow.db.tables import Person as PersonRow
 from cardflow.decisions import utc_now
+from cardflow.environment import SETTINGS_FILE
 from cardflow.model import Role, new_id
-from cardflow.settings import SETTINGS_FILE, Settings, load_settings, setting_name
+from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.devserver import is_ready, server_command

@@ -15,9 +15,10 @@ import pytest
 
 from cardflow.db.migrate import newest_revision
 from cardflow.documents.s3 import Bucket
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
 from cardflow.secret_files import write_secret
-from cardflow.settings import SETTINGS_FILE, Settings, read_settings
+from cardflow.settings import Settings, read_settings
 from cardflow.stores import store_of
 from cli.backup import backup, restore
 from cli.backups import keys

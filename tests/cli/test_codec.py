@@ -14,10 +14,11 @@ from sqlmodel import select
 from cardflow.db.reencryption import bound_of
 from cardflow.db.tables import AuditEntry, IdempotentAnswer, Person, SecondFactor
 from cardflow.decisions import utc_now
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyFile, KeyRing
 from cardflow.sealed import key_of, seal, unseal
-from cardflow.settings import SETTINGS_FILE, Settings
+from cardflow.settings import Settings
 from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.key_use import keys_in_use

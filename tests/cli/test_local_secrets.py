@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from cardflow.decisions import issue_signer
+from cardflow.environment import Environment
 from cardflow.errors import Refused
 from cardflow.key_ring import KeyRing
 from cardflow.secret_files import DEMO_MARKER, read_secret
-from cardflow.settings import Environment, Settings
+from cardflow.settings import Settings
 from cardflow.startup import objections, secret_files
 from cli.local_secrets import Maker, make_local_secrets, make_own_secrets
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from cardflow.environment import Environment
 from cardflow.errors import Refused
 from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
-from cardflow.settings import Environment, Settings, load_settings, setting_name
+from cardflow.settings import Settings, load_settings, setting_name
 
 
 @pytest.fixture(autouse=True)

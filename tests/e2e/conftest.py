@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from cardflow.environment import SETTINGS_FILE
 from cardflow.model import Stage
-from cardflow.settings import SETTINGS_FILE
 from cli.demo_card import BADGE_ID
 from cli.demo_people import ADMIN, HOLDER, Cast
 from cli.demo_proofs import KINDS, CaseFile, objects_by_id

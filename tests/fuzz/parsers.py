@@ -29,6 +29,7 @@ from cardflow.documents import qr
 from cardflow.documents.examiner import Limits
 from cardflow.documents.examiner.upload import answered
 from cardflow.enrolment import code_id
+from cardflow.environment import SETTINGS_FILE
 from cardflow.errors import Refused
 from cardflow.evidence.archive import Archive
 from cardflow.evidence.checks import verify
@@ -41,7 +42,7 @@ from cardflow.model import MailKind
 from cardflow.policy_toml import import_policy
 from cardflow.profiles import SAMPLES, load_profiles
 from cardflow.proofs import key_objections, write_objections
-from cardflow.settings import SETTINGS_FILE, read_settings
+from cardflow.settings import read_settings
 from cardflow.x509 import (
     ascii_email,
     certificate_objections,

@@ -17,9 +17,10 @@ from cardflow.db.register_identity import open_session
 from cardflow.db.tables import Card, Mail, Person, PolicyVersion, Update, UpdateLane
 from cardflow.decision_root import read_decision_root
 from cardflow.decisions import utc_now
+from cardflow.environment import SETTINGS_FILE
 from cardflow.key_ring import KeyRing
 from cardflow.model import CardState, Role, new_id
-from cardflow.settings import SETTINGS_FILE, Settings
+from cardflow.settings import Settings
 from cardflow.sql import Sessions, create_engine, sessions_of, transaction
 from cli.ports import free_ports
 from cli.up import prepare

@@ -98,13 +98,14 @@ class World:
 
         An activity that is cut off by a termination would even stop that clock for good.
         """
+        self.ca.down = 0
         for gate in (self.ca.gate, self.records.gate, *self.agent.gates.values()):
             if gate:
                 gate.set()
         for started in self.started:
             update = self.client.get_workflow_handle(workflow_id(started.card_id))
-            while await _is_at_work(update):
-                continue
+            while await _is_at_work(update):  # or between two tries, as long as no time passes
+                await self._let_time_pass()
             with suppress(RPCError):
                 await update.terminate()
             with suppress(RPCError):

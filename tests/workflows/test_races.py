@@ -117,6 +117,24 @@ async def test_a_run_that_cannot_end_takes_nothing_more_and_the_next_one_does(
     assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.COMPLETED
 
 
+async def test_a_run_ends_whose_request_the_ca_did_not_take_yet_and_the_next_asks_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cardflow.temporal.limits.EVENTS_PER_RUN", LIMIT)
+    await world.open(a_policy(an_entry("logon", F)))
+    world.ca.down = 1_000
+    await world.visit()
+    await until(lambda: world.ca.submissions, what="a CA that does not answer")
+    for _ in range(LIMIT):
+        await world.handle.signal(CA_ANSWERED, "logon")
+    await world.until_new_run(world.handle.first_execution_run_id)
+    world.ca.down = 0
+    await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
+    await world.act(cancelling(world.update))
+
+    assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.CANCELLED
+
+
 async def test_a_certificate_that_comes_after_the_cancellation_wakes_no_lane(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
