@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api.accounts_there import NO_ROLE, give_roles, roles_by, whose
 from api.authorize import Caller
 from api.id_tokens import Expected, Vouched, claim_at, vouched
@@ -161,9 +159,10 @@ def known(state: State) -> Provider:
     return state.provider
 
 
-async def farewell_to(caller: Caller, state: State, session: AsyncSession) -> str:
+async def farewell_to(caller: Caller, state: State) -> str:
     """Return where the caller signs out at the provider too; empty: they did not sign in there."""
-    row = await find_session(session, caller.token_sha256)
+    async with transaction(state.reads) as session:
+        row = await find_session(session, caller.token_sha256)
     if state.provider is None or row is None or row.way != "provider":
         return ""
     try:

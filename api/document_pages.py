@@ -12,6 +12,7 @@ from api.shapes import Id
 from api.state import Everything
 from cardflow.db.tables import Document
 from cardflow.documents.pictures import SHOWN, Size, picture_of
+from cardflow.sql import let_go
 
 NOT_CHANGED = 304
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -51,6 +52,7 @@ async def show_page(
     headers |= {"Content-Security-Policy": CONTENT_POLICY}
     if if_none_match == kept:
         return Response(status_code=NOT_CHANGED, headers=headers)
+    await let_go(session)
     picture = await picture_of(await content_of(state, document), number, size)
     return Response(picture, media_type="image/png", headers=headers)
 

@@ -39,7 +39,7 @@ from cardflow.model import (
     Stage,
     new_id,
 )
-from cardflow.sql import transaction
+from cardflow.sql import let_go, transaction
 
 LONGEST_NOTE = 1_000
 CONTENT_POLICY = "sandbox; default-src 'none'"
@@ -206,6 +206,7 @@ async def show_content(
 ) -> Response:
     """Return a document exactly as it came in, for saving."""
     document = await visible_document(session, caller, document_id)
+    await let_go(session)
     return _download(document, await content_of(state, document))
 
 

@@ -94,7 +94,7 @@ async def sign_out(
     request: Request, caller: Owner, state: Everything, session: Transaction
 ) -> Response:
     """Sign out here, and at the provider where the person signed in there."""
-    farewell = await farewell_to(caller, state, session)
+    farewell = await farewell_to(caller, state)
     answer: Response = go(request, "/sign-in", "You are signed out.")
     if farewell:
         request.state.caller = None

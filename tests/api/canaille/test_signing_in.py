@@ -1,5 +1,6 @@
 """Signing in at a real provider: Canaille, which nobody here wrote."""
 
+import asyncio
 import re
 from html import unescape
 
@@ -8,11 +9,13 @@ import pytest
 
 from api.accounts_there import DISABLED, NO_ROLE, NOBODY, NOT_VERIFIED, TAKEN
 from api.by_provider import SOMEBODY_ELSE
+from api.provider import Provider
 from cardflow.db.register_sign_in import Account, bind
 from cardflow.db.tables import AuditEntry, Person
 from cardflow.decisions import utc_now
 from cardflow.model import Role
 from cardflow.sql import transaction
+from tests.waiting import PATIENCE
 
 
 async def test_a_person_signs_in_at_the_provider_and_goes_where_they_wanted(
@@ -194,6 +197,27 @@ async def test_signing_out_ends_the_providers_session_too(browser, account, regi
     assert await browser.is_known_as() == ""
     assert answer.headers["location"] == "http://localhost:8000/sign-in"
     assert "id_token_hint=" in there
+
+
+async def test_others_can_write_while_the_provider_is_asked_where_to_sign_out(
+    browser, account, register, app, monkeypatch
+):
+    account("hilda")
+    hilda = await register("hilda")
+    await browser.signs_in()
+    whole = Provider.farewell
+
+    async def farewell(provider, id_token):
+        async with transaction(app.state.cardflow.sessions) as session:
+            found = await session.get(Person, hilda.id)
+            found.language = "de"
+        return await whole(provider, id_token)
+
+    monkeypatch.setattr(Provider, "farewell", farewell)
+    left = await asyncio.wait_for(browser.here.post("/sign-out"), PATIENCE)
+
+    assert "/end_session" in left.text
+    assert await browser.is_known_as() == ""
 
 
 @pytest.mark.parametrize("at_provider", [{"local_accounts": False}])

@@ -7,10 +7,13 @@ import pytest
 from sqlalchemy import func, select
 
 from api import handing_in
+from api.auth import Caller
+from api.document_pages import show_page
+from api.documents import show_content
 from cardflow.db.tables import Document, JournalEntry
 from cardflow.decisions import peek
 from cardflow.model import Role, new_id
-from cardflow.sql import transaction
+from cardflow.sql import looking, transaction
 from tests.api.conftest import reasons
 from tests.api.updates.conftest import API
 from tests.documents.corpus.bombs import (
@@ -123,6 +126,31 @@ async def test_a_document_counts_and_can_be_fetched_byte_by_byte(office, waiting
     assert file.headers["content-disposition"].startswith("attachment; filename=")
     assert file.headers["content-security-policy"] == "sandbox; default-src 'none'"
     assert file.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_no_connection_is_kept_while_a_document_is_fetched_or_drawn(
+    office, waiting, monkeypatch
+):
+    printed = (await office.form(waiting, LANE)).content
+    document_id = (await office.upload(waiting, LANE, printed)).json()["id"]
+    state, kept = office.state, []
+    caller = Caller(office.operator.headers["X-Person"], "olga", "Olga", {Role.OPERATOR}, "en")
+    async with looking(state.reads) as session:
+        whole = type(state.store).get
+
+        async def get(store, sha256):
+            kept.append(session.in_transaction())
+            return await whole(store, sha256)
+
+        monkeypatch.setattr(type(state.store), "get", get)
+        file = await show_content(document_id, caller, session, state)
+        page = await show_page(
+            document_id=document_id, number=1, caller=caller, session=session, state=state
+        )
+
+    assert file.body == printed
+    assert page.body.startswith(b"\x89PNG")
+    assert kept == [False, False]
 
 
 async def test_a_repeated_upload_is_one_document(office, waiting):
