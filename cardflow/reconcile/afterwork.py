@@ -33,7 +33,7 @@ async def compare_afterwork(there: Installation) -> list[Finding]:
 
 async def _still_owed(there: Installation, known: OnRecord) -> AfterworkOrder | None:
     order = afterwork(known.update, known.state)
-    good = await _good(there, {number for x in order.revoke for number in x.serial_numbers})
+    good = await good_at_ca(there, {number for x in order.revoke for number in x.serial_numbers})
     asked = await _open_requests(there, {x.request_id for x in order.withdraw})
     revoke = [
         replace(x, serial_numbers=tuple(n for n in x.serial_numbers if n in good))
@@ -54,7 +54,8 @@ async def _open_requests(there: Installation, names: set[str]) -> set[str]:
     return {one.request.request_id for one in found if one.is_undecided or one.is_good}
 
 
-async def _good(there: Installation, numbers: set[str]) -> set[str]:
+async def good_at_ca(there: Installation, numbers: set[str]) -> set[str]:
+    """Return which of these serial numbers are of certificates that somebody could use."""
     if not numbers:
         return set()
     query = select(col(CaCertificate.serial_number)).where(

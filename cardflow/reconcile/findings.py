@@ -21,6 +21,8 @@ class Difference(StrEnum):
     REVOCATION_MISSING = "revocation_missing"  # the CA revoked it, the record does not say so
     REVOCATION_UNDONE = "revocation_undone"  # the record says revoked, the CA does not
     AFTERWORK_OWED = "afterwork_owed"  # an ended update left something to do at the CA
+    LOST_CARD_OPEN = "lost_card_open"  # reported lost, and its update goes on
+    LOST_CARD_TRUSTED = "lost_card_trusted"  # reported lost, and its certificates are good
     MAIL_STUCK = "mail_stuck"  # queued, and nothing delivers it
     DOCUMENT_MISSING = "document_missing"  # on record, and not in the store, or changed there
     RECORD_CUT = "record_cut"  # a checkpoint outside covers more than the audit trail has

@@ -9,7 +9,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from cardflow.db import audit
 from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
-from cardflow.reconcile import afterwork, authority, rest, updates
+from cardflow.reconcile import afterwork, authority, lost_cards, rest, updates
 from cardflow.reconcile.findings import Finding
 from cardflow.reconcile.installation import Installation
 from cardflow.sql import transaction
@@ -20,6 +20,7 @@ COMPARISONS = (
     updates.compare_updates,
     authority.compare_ca,
     afterwork.compare_afterwork,
+    lost_cards.compare_lost_cards,
     rest.compare_requests,
     rest.compare_documents,
     rest.compare_mails,

@@ -1,14 +1,14 @@
 """What is written down in a house, without anything that runs: database, CA, documents, trail."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select, update
 from sqlmodel import SQLModel, col
 
 from cardflow.ca.embedded import EmbeddedCA
 from cardflow.ca.tables import CaCertificate, CaRequest
-from cardflow.db.tables import Certificate
+from cardflow.db.tables import Card, Certificate
 from cardflow.model import EventKind, LaneStage, Stage
 from cardflow.reconcile import Installation
 from cardflow.reconcile.updates import compare_updates
@@ -86,6 +86,12 @@ class Books:
             await session.execute(delete(CaCertificate).where(where))
             name = col(CaRequest.request_id) == row.request_id
             await session.execute(delete(CaRequest).where(name))
+
+
+def card_is_lost(card_id, *, ago=timedelta(minutes=5)):
+    """Return what leaves a card that was reported lost a while ago."""
+    lost_at = datetime.now(UTC) - ago
+    return update(Card).where(col(Card.id) == card_id).values(state="disabled", lost_at=lost_at)
 
 
 async def rows_of_all_tables(sessions):

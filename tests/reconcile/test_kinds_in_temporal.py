@@ -18,7 +18,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.db.mail_queue import mail_to
-from cardflow.db.tables import AuditEntry, Card, Mail, Person, Update
+from cardflow.db.tables import AuditEntry, Card, Certificate, Mail, Person, Update
 from cardflow.decisions import utc_now
 from cardflow.model import DocumentKind, LaneStage, MailKind, Mode, Reply, Stage, Verdict
 from cardflow.reconcile import Difference, Finding
@@ -26,7 +26,7 @@ from cardflow.reconcile.updates import BY_HISTORY, RESUMES
 from cardflow.sql import transaction
 from tests import build
 from tests.db.rows import found, store, the
-from tests.reconcile.books import rows_of_all_tables
+from tests.reconcile.books import card_is_lost, rows_of_all_tables
 from tests.reconcile.cases import left, mended
 from tests.reconcile.stage import an_entry
 from tests.waiting import until
@@ -288,6 +288,31 @@ async def a_certificate_of_a_lost_card_that_stands(lodger):
 
 
 @asynccontextmanager
+async def a_lost_card_whose_certificate_is_good(lodger):
+    """The server died when it had blocked the card, and nobody reported it again."""
+    one = await lodger.an_update(an_entry())
+    assert await one.to_the_end() is Stage.COMPLETED
+    card_id = one.update.card_id
+    (on_card,) = await found(lodger.sessions, Certificate, card_id=card_id, state="on_card")
+    await change(lodger, card_is_lost(card_id))
+    yield Finding(
+        Difference.LOST_CARD_TRUSTED,
+        card_id,
+        f"Card {card_id} is reported lost, and at the CA still stands: {on_card.serial_number}.",
+        "`--apply` has it revoked",
+        mended="it was ordered",
+    )
+    certificate = await until(
+        lambda: the(lodger.sessions, CaCertificate, serial_number=on_card.serial_number),
+        lambda row: row.revoked_at,
+        what="the revocation",
+    )
+    assert certificate.revocation_reason == "keyCompromise"
+    revoked = {"serial_number": on_card.serial_number, "state": "revoked"}
+    await until(lambda: found(lodger.sessions, Certificate, **revoked), what="the record")
+
+
+@asynccontextmanager
 async def a_mail_that_nothing_delivers(lodger):
     """Temporal's store was lost while the relay was away."""
     one = await lodger.standing(LaneStage.AWAITING_REQUEST_FORM, A_FORM)
@@ -322,6 +347,7 @@ CASES = (
     mended(Difference.WORKFLOW_UNKNOWN, a_workflow_of_no_update_on_record, FILES),
     mended(Difference.RECORD_BEHIND, a_record_that_is_older_than_its_workflow, FILES),
     mended(Difference.REQUEST_NOT_AT_CA, a_request_that_the_ca_has_lost),
+    mended(Difference.LOST_CARD_TRUSTED, a_lost_card_whose_certificate_is_good),
     mended(Difference.AFTERWORK_OWED, a_certificate_of_a_lost_card_that_stands),
 )
 

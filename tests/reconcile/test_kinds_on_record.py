@@ -22,14 +22,14 @@ from cardflow.documents.store import FileStore
 from cardflow.model import Act, EventKind, LaneStage, ObjectRef, Role, Stage, Verdict, new_id
 from cardflow.reconcile import Difference, Finding, Installation
 from cardflow.reconcile.resuming import unheard
-from cardflow.sql import create_engine, sessions_of
+from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.x509 import facts_of_certificate
 from tests import build
 from tests.ca.making import AUTOMATIC, OFFICER, Home, a_request, issue
 from tests.db.rows import audit_kinds, store
 from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story
-from tests.reconcile.books import Books
+from tests.reconcile.books import Books, card_is_lost
 from tests.reconcile.cases import left, mended
 
 NOBODY = "127.0.0.1:1"
@@ -289,6 +289,22 @@ async def a_revocation_that_the_ca_has_forgotten(books):
 
 
 @asynccontextmanager
+async def an_open_update_of_a_lost_card(books):
+    """The server died when it had blocked the card, and nobody reported it again."""
+    story = await books.opened()
+    name, card_id = story.update.update_id, story.update.card_id
+    async with transaction(books.sessions) as session:
+        await session.execute(card_is_lost(card_id))
+    yield Finding(
+        Difference.LOST_CARD_OPEN,
+        name,
+        f"Card {card_id} is reported lost, and its update {name} is open.",
+        "report the card lost again: that ends the update",
+    )
+    await cancelled(story)
+
+
+@asynccontextmanager
 async def a_certificate_on_a_cleared_card(books):
     """It was to be revoked when the card was cleared; that update has no request at the CA."""
     before, number = await books.completed()
@@ -325,6 +341,7 @@ CASES = (
     left(Difference.CERTIFICATE_NOT_TAKEN, a_certificate_whose_update_is_over),
     left(Difference.CERTIFICATE_NOT_AT_CA, a_certificate_that_the_ca_never_saw),
     mended(Difference.REVOCATION_MISSING, a_revocation_that_is_not_on_record),
+    left(Difference.LOST_CARD_OPEN, an_open_update_of_a_lost_card),
     left(Difference.REVOCATION_UNDONE, a_revocation_that_the_ca_has_forgotten),
 )
 
@@ -346,6 +363,14 @@ async def test_a_difference_is_told_and_goes_by_its_remedy_and_by_nothing_else(c
 async def test_what_a_cleared_card_left_to_be_revoked_is_found_by_the_update_alone(books):
     async with a_certificate_on_a_cleared_card(books) as told:
         assert await books.look() == [told]
+    assert await books.look() == []
+
+
+async def test_a_report_that_is_just_being_carried_out_is_no_difference(books):
+    story = await books.opened()
+    async with transaction(books.sessions) as session:
+        await session.execute(card_is_lost(story.update.card_id, ago=timedelta(seconds=5)))
+
     assert await books.look() == []
 
 
