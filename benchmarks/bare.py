@@ -1,4 +1,4 @@
-"""The yardstick of ``bench_updates``: a bare workflow, sandboxed too, that decides nothing."""
+"""The yardstick of whole updates: a bare workflow that decides nothing."""
 
 import asyncio
 from dataclasses import dataclass

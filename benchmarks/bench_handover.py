@@ -24,6 +24,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from agent.connection import REPORT_EVERY_SECONDS
 from benchmarks.table import Row, is_quick, quantile, show
 from benchmarks.workplace import Desk, Doors, asked, at_work, doors_open, enrolled, registered
 from cardflow.db.tables import Agent
@@ -39,7 +40,6 @@ from tests.api.workstation import SoftCard, Workstation
 
 OTHERS = 999
 REACH_MS = {"1 agent": 100, "1,000 agents": 250}
-PRESENCE_EVERY = 15  # seconds, as the agent does
 LANE = "smart-card-logon"
 RULES = f"""\
 name = "bench"
@@ -151,13 +151,15 @@ async def idle(workstation: Workstation, unserved: list[str]) -> None:
             await asyncio.sleep(1)
 
 
-async def present(workstations: list[Workstation]) -> None:
-    """Report empty readers, one workstation after the other, until cancelled."""
+async def present(workstation: Workstation, delay: float, took: list[float]) -> None:
+    """Report an empty reader as often as an agent does; note how long each report took."""
+    await asyncio.sleep(delay)
     while True:
-        for workstation in workstations:
-            await asyncio.sleep(PRESENCE_EVERY / len(workstations))
-            with suppress(httpx2.TransportError):
-                await workstation.report()
+        before = time.perf_counter()
+        with suppress(httpx2.TransportError):
+            await workstation.report()
+            took.append(time.perf_counter() - before)
+        await asyncio.sleep(max(0.0, before + REPORT_EVERY_SECONDS - time.perf_counter()))
 
 
 # The yardstick
@@ -244,17 +246,37 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
     (card_id,) = await asyncio.to_thread(registered, doors.cast, RULES, "bench", [card])
     desk = Desk(await enrolled(doors), card, came)
     temporal = await connect(doors.settings)
+    await desk.report()
+    alone = [await timed_report(desk) for _ in range(5 if quick else 30)]
     async with Worker(temporal, task_queue=queue, workflows=[TwoWords]), at_work(desk.run()):
         bench = Bench(doors.cast, card_id, came, temporal, queue, 2 if quick else 30)
         rows = rows_of("1 agent", *await bench.pairs())
         more = await others(doors, 5 if quick else OTHERS)
         unserved: list[str] = []
-        async with at_work(present(more), *(idle(other, unserved) for other in more)):
+        reports: list[float] = []
+        step = REPORT_EVERY_SECONDS / len(more)
+        presence = [present(other, n * step, reports) for n, other in enumerate(more)]
+        async with at_work(*presence, *(idle(other, unserved) for other in more)):
             await asyncio.sleep(1 if quick else 20)  # until all of them wait at the door
+            reports.clear()
+            before = time.perf_counter()
             rows += rows_of("1,000 agents", *await bench.pairs())
-        rows.append(Row("polls of these that were not served", len(unserved), "",
-                        higher_is_better=False, reach=0))  # fmt: skip
-    return rows
+            seconds = time.perf_counter() - before
+    return [
+        *rows,
+        Row("polls of these that were not served", len(unserved), "",
+            higher_is_better=False, reach=0),
+        Row("reports of these that were answered meanwhile", len(reports) / seconds, "1/s"),
+        Row("a report over HTTPS, p50", quantile(alone, 0.5) * 1000, "ms", "with 1,000 agents",
+            quantile(reports, 0.5) * 1000, higher_is_better=False),
+    ]  # fmt: skip
+
+
+async def timed_report(desk: Desk) -> float:
+    """Return the seconds of one signed message to the agent door and its answer."""
+    before = time.perf_counter()
+    await desk.report()
+    return time.perf_counter() - before
 
 
 def rows_of(who: str, ours: Timed, bare: Timed) -> list[Row]:

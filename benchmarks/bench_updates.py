@@ -167,9 +167,11 @@ def shape_of(events: list) -> Shape:  # type: ignore[type-arg]
     return Shape(activities, timers, sum(sizes) // len(sizes))
 
 
-async def rate(one: Callable[[], Awaitable[list[float]]], number: int) -> tuple[float, list[float]]:
-    """Return runs per second with ``AT_ONCE`` under way, and the answers' durations."""
-    gate = asyncio.Semaphore(AT_ONCE)
+async def rate(
+    one: Callable[[], Awaitable[list[float]]], number: int, at_once: int = AT_ONCE
+) -> tuple[float, list[float]]:
+    """Return runs per second with ``at_once`` under way, and the answers' durations."""
+    gate = asyncio.Semaphore(at_once)
 
     async def guarded() -> list[float]:
         async with gate:

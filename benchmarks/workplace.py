@@ -112,7 +112,7 @@ class Desk:
 
     async def run(self) -> None:
         """Take and answer jobs until cancelled."""
-        await self._report()
+        await self.report()
         while True:
             handed = await asked(self._workstation)
             if handed and handed.status_code == httpx2.codes.OK:
@@ -122,10 +122,11 @@ class Desk:
         job = self._workstation.read(handed["job"])
         self._came(job, now)
         result = self._card.carry_out(job)
-        await self._report()
+        await self.report()
         await insisted(lambda: self._workstation.answer(handed["task"], result))
 
-    async def _report(self) -> None:
+    async def report(self) -> None:
+        """Tell the server which card is in the reader."""
         await insisted(lambda: self._workstation.report(self._card.report()))
 
 
