@@ -113,6 +113,8 @@ class Life(RuleBasedStateMachine):
         self.new_on_card: set[str] = set()  # lanes whose certificate is on the card
         self.counted: set[tuple[str, str]] = set()  # digests and who decided them
         self.refuses = refuses  # lanes to which the CA says no
+        self.asked: set[str] = set()  # lanes that stood at the CA when they were last looked at
+        self.answered: set[str] = set()  # lanes to which it has said yes or no since then
 
     # What the world does
 
@@ -186,6 +188,7 @@ class Life(RuleBasedStateMachine):
         if not self._is_at_ca(lane):
             return
         assert lane not in self.issued  # I1
+        self.answered.add(lane)
         self.issued[lane] = f"serial-{lane}"
         self.state = lifecycle.issued(
             self.state,
@@ -200,6 +203,7 @@ class Life(RuleBasedStateMachine):
     @rule(lane=LANES)
     def ca_says_no(self, lane):
         if self._is_at_ca(lane):
+            self.answered.add(lane)
             self.state = lifecycle.ca_rejected(
                 self.update, self.state, lane, reason="no", now=self.now
             )
@@ -366,6 +370,16 @@ class Life(RuleBasedStateMachine):
             is_on_card = lane.plan.lane in self.new_on_card  # as a whole: the next update sees it
             if lane.stage in CLOSED and lane.spki_sha256 and not is_on_card:
                 assert lane.plan.cka_id in owed | gone
+
+    @invariant()
+    def a_lane_leaves_the_ca_by_its_answer_or_is_closed(self):
+        # So a late answer finds its lane there or closed, which workflows.at_the_ca looks at.
+        for lane in self.state.lanes:
+            name = lane.plan.lane
+            if name in self.asked - self.answered:
+                assert lane.stage is LaneStage.AT_CA or lane.stage in CLOSED
+        self.asked = {x.plan.lane for x in self.state.lanes if x.stage is LaneStage.AT_CA}
+        self.answered = set()
 
     @invariant()
     def an_ended_update_takes_no_action(self):

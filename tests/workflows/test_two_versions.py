@@ -30,23 +30,25 @@ from tests.workflows.versions import Announcing, Guarded
 
 POLICY = a_policy(an_entry("logon", Mode.CERTIFICATE_FORM))
 AT_ONCE = 10
+TOGETHER = {"the older together", "the newer together"}
 FEW = 5  # workflows that a worker keeps: the others are replayed each time, wherever they went
 NEW_WAY = EventType.EVENT_TYPE_MARKER_RECORDED
 CANNOT_FOLLOW = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
 
 
-def older(world: World) -> Worker:
-    return machine(world, Announcing, max_cached_workflows=FEW)
+def older(world: World, at: str = "alone") -> Worker:
+    return machine(world, Announcing, identity=f"the older {at}", max_cached_workflows=FEW)
 
 
-async def newer(world: World) -> Worker:
+async def newer(world: World, at: str = "alone") -> Worker:
     """Return a worker on a connection of its own, as another process would have."""
     host = world.client.service_client.config.target_host
     converter = world.client.data_converter
     client = await Client.connect(
         host, namespace=world.client.namespace, data_converter=converter, runtime=runtime()
     )
-    return machine(world, Guarded, client=client, max_cached_workflows=FEW)
+    options = {"identity": f"the newer {at}", "max_cached_workflows": FEW}
+    return machine(world, Guarded, client=client, **options)
 
 
 async def opened(world: World) -> World:
@@ -95,11 +97,14 @@ async def each(work, things):  # type: ignore[no-untyped-def]
     return await asyncio.gather(*(one(thing) for thing in things))
 
 
-async def remembered(one: World) -> tuple[bool, bool]:
-    """Return whether the update went the new way, and whether a worker could not follow it."""
+async def remembered(one: World) -> tuple[bool, bool, set[str]]:
+    """Return whether the update went the new way, whether a worker could not follow it, and which
+    of the workers that ran together took it on."""
     events = (await one.handle.fetch_history()).events
     causes = {event.workflow_task_failed_event_attributes.cause for event in events}
-    return any(event.event_type == NEW_WAY for event in events), CANNOT_FOLLOW in causes
+    workers = {event.workflow_task_completed_event_attributes.identity for event in events}
+    is_new = any(event.event_type == NEW_WAY for event in events)
+    return is_new, CANNOT_FOLLOW in causes, workers & TOGETHER
 
 
 @pytest.mark.temporal
@@ -113,13 +118,15 @@ async def test_every_update_ends_once_whichever_version_runs_it(
             ones = await each(opened, [world] * (updates // 2))
         async with await newer(world):
             ones += await each(opened, [world] * (updates - updates // 2))
-        async with older(world), await newer(world):
+        async with older(world, "together"), await newer(world, "together"):
             stages = await each(finished, ones)
             histories = await each(remembered, ones)
 
     assert stages == [Stage.COMPLETED] * updates
-    assert sum(is_new for is_new, _ in histories) >= updates // 2
-    assert not any(cannot_follow for _, cannot_follow in histories)
+    assert sum(is_new for is_new, _, _ in histories) >= updates // 2
+    assert not any(cannot_follow for _, cannot_follow, _ in histories)
+    if updates > FEW:  # else one of them may take all
+        assert set().union(*(workers for *_, workers in histories)) == TOGETHER
     assert len(world.ca.issued) == updates
     assert len(world.records.of(EventKind.WRITTEN)) == updates
     for one in ones:
