@@ -22,7 +22,13 @@ from cli.demo_people import OPERATOR
 from cli.demo_steps import UpdateRun
 from tests.api.workstation import SoftCard
 
-COPIED = ("updates", "lanes", "waiting", "documents")  # what lists and work lists read
+# What lists and work lists read, and where approvals write; copies of the audit trail and of mails
+# would be found to be none.
+COPIED = ("updates", "lanes", "waiting", "documents", "memories", "journal")
+OWN: dict[str, Callable[[], dict[str, str | None]]] = {  # what no two rows of a table share
+    "documents": lambda: {"id": new_id()},
+    "journal": lambda: {"number": None, "action_id": new_id()},
+}
 LISTS = {
     "updates": {"open": "true", "limit": "50"},
     "work": {"limit": "50", "sort": "due"},
@@ -75,14 +81,14 @@ class Register:
         table: str,
         key: str,
         value: str,
-        changes: dict[str, str],
+        changes: dict[str, str | None],
     ) -> None:
         found = database.execute(f"SELECT * FROM {table} WHERE {key} = ?", (value,))  # noqa: S608
         names = [column[0] for column in found.description]
         marks = ", ".join("?" * len(names))
-        changes = changes | ({"id": new_id()} if table == "documents" else {})
         for row in found.fetchall():
-            cells = [changes.get(name, cell) for name, cell in zip(names, row, strict=True)]
+            changed = changes | OWN.get(table, dict)()
+            cells = [changed.get(name, cell) for name, cell in zip(names, row, strict=True)]
             database.execute(f"INSERT INTO {table} VALUES ({marks})", cells)  # noqa: S608
 
 
