@@ -49,7 +49,7 @@ def test_the_proxy_has_the_limits_that_are_documented():
     proxy = (DEPLOY / "nginx.conf").read_text()
     (connections,) = re.findall(r"worker_connections (\d+);", proxy)
     (files,) = re.findall(r"worker_rlimit_nofile (\d+);", proxy)
-    (of_an_address,) = re.findall(r"limit_conn connections (\d+);", proxy)
+    (of_an_address,) = set(re.findall(r"limit_conn connections (\d+);", proxy))
     (rate,) = re.findall(r"rate=(\d+)r/s", proxy)
 
     assert f"| `worker_connections` {connections}, for each core |" in SIZING
