@@ -138,7 +138,7 @@ def test_wherever_the_proxy_passes_on_it_overwrites_what_a_client_says_of_itself
         "nginx.conf": 2,
         "nginx-card.conf": 1,
     }
-    for block in sum(blocks.values(), []):
+    for block in [one for found in blocks.values() for one in found]:
         said = dict(re.findall(r'proxy_set_header (\S+) "?([^";]*)"?;', block))
         assert said["X-Forwarded-For"] == "$remote_addr"
         assert said["X-Forwarded-Proto"] in ("http", "https")
