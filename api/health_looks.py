@@ -70,6 +70,14 @@ async def temporal(state: State) -> Finding:
 
 async def workers(state: State) -> Finding:
     """Look for workers."""
+    if not (seen := await workers_polling(state)):
+        remedy = "start the worker: `python worker.py`"
+        return Finding("bad", "no worker was heard of in the last two minutes", remedy)
+    return Finding("good", f"workers heard of in the last two minutes: {seen}")
+
+
+async def workers_polling(state: State) -> int:
+    """Return how many workers asked Temporal for work in the last two minutes."""
     client = await state.temporal.client()
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
@@ -78,11 +86,7 @@ async def workers(state: State) -> Finding:
     )
     answer = await client.workflow_service.describe_task_queue(request)
     since = (utc_now() - WORKER_SEEN).timestamp()
-    seen = [one for one in answer.pollers if one.last_access_time.seconds >= since]
-    if not seen:
-        remedy = "start the worker: `python worker.py`"
-        return Finding("bad", "no worker was heard of in the last two minutes", remedy)
-    return Finding("good", f"workers heard of in the last two minutes: {len(seen)}")
+    return sum(one.last_access_time.seconds >= since for one in answer.pollers)
 
 
 async def ca(state: State) -> Finding:

@@ -13,11 +13,12 @@ from datetime import datetime
 from cryptography import x509
 from prometheus_client import Gauge
 
-from api.health_looks import certificate_ends, shown_until
+from api.health_looks import certificate_ends, shown_until, workers_polling
 from api.state import State
 from cardflow.db import checkpoints
 from cardflow.db.register_health import (
     Pile,
+    checks_waiting,
     mails_queued,
     open_updates_by_stage,
     overdue_by_party,
@@ -45,6 +46,8 @@ WAITING = Gauge("cardflow_waiting", "Pieces of work that wait for somebody.", ["
 WAITING_OLDEST = Gauge(
     "cardflow_waiting_oldest_seconds", "How long the oldest of them has waited.", ["party"]
 )
+CHECKS = Gauge("cardflow_checks_waiting", "Forms that came in and wait to be checked.")
+CHECKS_OLDEST = Gauge("cardflow_checks_oldest_seconds", "How long the oldest of them has waited.")
 OVERDUE = Gauge("cardflow_waiting_overdue", "Those whose time is over.", ["party"])
 MAILS = Gauge("cardflow_mails_queued", "Mails that the relay has not taken yet.")
 MAILS_OLDEST = Gauge("cardflow_mails_oldest_seconds", "How long the oldest of them has waited.")
@@ -61,8 +64,14 @@ WRITABLE = Gauge("cardflow_document_store_writable", "1 while documents can be w
 FREE = Gauge(
     "cardflow_document_store_free_bytes", "Room in a store of files; NaN: a bucket tells none."
 )
-for _gauge in (WRITABLE, FREE):
-    _gauge.set(math.nan)  # a gauge begins with 0, which would say that the store is full or down
+POLLING = Gauge(
+    "cardflow_workers_polling", "Workers that asked Temporal for work in the last two minutes."
+)
+REACHED = Gauge(
+    "cardflow_pages_reached", "1 while the pages' own address answers; NaN: it is none of https."
+)
+for _gauge in (WRITABLE, FREE, POLLING, REACHED):
+    _gauge.set(math.nan)  # a gauge begins with 0, which would say that all of this is down
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +101,14 @@ async def _database(state: State) -> None:
     async with transaction(state.reads) as session:
         updates = await open_updates_by_stage(session)
         waiting = await waiting_by_party(session)
+        checks = await checks_waiting(session)
         overdue = await overdue_by_party(session, now)
         mails = await mails_queued(session)
         unsigned, last = await checkpoints.uncovered(session), await checkpoints.newest(session)
     _piles(UPDATES, UPDATES_OLDEST, updates, now)
     _piles(WAITING, WAITING_OLDEST, waiting, now)
+    CHECKS.set(checks.number)
+    CHECKS_OLDEST.set(_age(checks, now))
     for party in Party:
         OVERDUE.labels(party).set(overdue.get(party, 0))
     MAILS.set(mails.number)
@@ -128,6 +140,10 @@ async def _ca(state: State) -> None:
     _ends("ocsp_signer", authority.ocsp_signer_until())
 
 
+async def _workers(state: State) -> None:
+    POLLING.set(await workers_polling(state))
+
+
 async def _certificates(state: State) -> None:
     for setting, ends in await asyncio.to_thread(certificate_ends, state.settings):
         _ends(setting.removesuffix("_file"), ends)
@@ -136,17 +152,21 @@ async def _certificates(state: State) -> None:
 
 async def _shown(settings: Settings) -> None:
     """Note the certificates that others show for us, as far as they can be reached from here."""
-    for what, address, reach in (
-        ("pages_certificate", settings.public_url, Outbound(loopback=True)),
-        ("documents_certificate", settings.document_bucket_url, outbound(settings)),
-    ):
-        if not address.startswith("https:"):
-            continue
-        try:
-            async with asyncio.timeout(SHOWN_SECONDS):
-                _ends(what, await shown_until(reach, address))
-        except (OSError, CardflowError) as error:  # our own address need not be known in here
-            log.debug("%s was not seen: %s", what, error)
+    if settings.public_url.startswith("https:"):
+        pages = Outbound(loopback=True)
+        REACHED.set(await _seen("pages_certificate", pages, settings.public_url))
+    if settings.document_bucket_url.startswith("https:"):
+        await _seen("documents_certificate", outbound(settings), settings.document_bucket_url)
+
+
+async def _seen(what: str, reach: Outbound, address: str) -> bool:
+    try:
+        async with asyncio.timeout(SHOWN_SECONDS):
+            _ends(what, await shown_until(reach, address))
+    except (OSError, CardflowError) as error:  # our own address need not be known in here
+        log.debug("%s was not seen: %s", what, error)
+        return False
+    return True
 
 
 def _ends(what: str, instant: datetime) -> None:
@@ -168,6 +188,7 @@ PARTS: dict[str, Callable[[State], Awaitable[None]]] = {
     "ca": _ca,
     "certificates": _certificates,
     "document_store": _store,
+    "workers": _workers,
 }
 for _part in PARTS:
     MEASURED.labels(_part)  # 0: what was never measured is alarming, not absent

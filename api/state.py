@@ -19,6 +19,7 @@ from api.counted_store import CountedStore
 from api.keys import Keys, load_keys
 from api.links import AuthorityLink, TemporalLink, embedded_ca
 from api.provider import Provider, provider_of
+from api.pulse import Pulse
 from api.readings import Readings
 from api.signing_in import Guesses
 from cardflow import decisions
@@ -48,6 +49,7 @@ class State:
     guesses: Guesses = field(default_factory=Guesses)
     readings: Readings = field(default_factory=Readings)
     background: Background = field(default_factory=Background)
+    pulse: Pulse = field(default_factory=Pulse)
     # Set when the process is told to end: whoever waits here goes elsewhere.
     ending: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,11 +1,14 @@
 """Pages that wait look again by themselves: a stream tells them when there is something new.
 
 Events carry no contents. A page that hears one fetches itself again, with its reader's own rights
-and language. Each process asks its database a few times a second while anybody listens at all.
+and language. While anybody listens at all, a process asks its database twice a second what is new,
+once for all of them (`api.pulse`); a page looks when that concerns it, and every four seconds.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import Annotated
 
@@ -17,6 +20,8 @@ from api.auth import identify_again, may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.planning import registered_card
 from api.problems import Problem, not_found
+from api.pulse import OF_THE_TRAIL, PAUSE
+from api.pulse import Listener as Page
 from api.routing import GuardedRoute
 from api.state import Everything, State
 from api.update_views import visible_update
@@ -27,10 +32,11 @@ from cardflow.db.register_trail import list_checks
 from cardflow.db.register_updates import find_update, registered_certificate
 from cardflow.sql import transaction
 
-PAUSE = 0.5  # seconds
-CHECK_EVERY = 8  # looks; whoever was signed out or disabled hears nothing more after 4 seconds
+CHECK_EVERY = 8  # pauses; whoever was signed out or disabled hears nothing more after 4 seconds
+# Few people's, and what they show moves without an entry in the audit trail: they look each time.
+RESTLESS = frozenset({"checks", "workstations"})
 LONGEST_TOPIC = 160  # "request:" and the id of an update, a revision, a lane
-LONGEST = 1_200  # looks; the browser comes back by itself
+LONGEST = 1_200  # pauses; the browser comes back by itself
 RETRY_MILLISECONDS = 2_000
 
 Version = Callable[[AsyncSession, Caller, str], Awaitable[object]]
@@ -147,18 +153,39 @@ async def tell(
 ) -> AsyncIterator[ServerSentEvent]:
     """Tell a page each time that what it shows has changed."""
     last = last_event_id or seen
-    for look in range(LONGEST):
-        current = await _look(state, caller, of)
-        if current is None or (look % CHECK_EVERY == 0 and not await identify_again(request)):
-            return
-        if state.ending.is_set():
-            return  # the browser comes back by itself, to another process
-        if current != last:
-            yield ServerSentEvent(event="changed", data={}, id=current, retry=RETRY_MILLISECONDS)
-            last = current
-        elif look % 30 == 0:
-            yield ServerSentEvent(comment="here")
-        await asyncio.sleep(PAUSE)
+    with state.pulse.listening(caller.id, of) as page:
+        for pause in range(LONGEST):
+            if state.ending.is_set():
+                return  # the browser comes back by itself, to another process
+            await state.pulse.look(state.reads)
+            if pause % CHECK_EVERY == 0 and not await identify_again(request):
+                return
+            if pause % CHECK_EVERY == 0 or page.kind in RESTLESS or page.moved.is_set():
+                page.moved.clear()  # before the look: what comes meanwhile is looked at again
+                if (current := await _answer(state, caller, of)) is None:
+                    return
+                if current != last:
+                    yield _changed(current)
+                    last = current
+            if pause % 30 == 0:
+                yield ServerSentEvent(comment="here")
+            await _news_or_a_pause(page)
+
+
+def _changed(version: str) -> ServerSentEvent:
+    return ServerSentEvent(event="changed", data={}, id=version, retry=RETRY_MILLISECONDS)
+
+
+async def _news_or_a_pause(page: Page) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PAUSE):
+            await page.moved.wait()
+
+
+async def _answer(state: State, caller: Caller, topic: str) -> str | None:
+    """Return the topic's version; what is the same for every reader is looked for once."""
+    look = partial(_look, state, caller, topic)
+    return await (state.pulse.once(topic, look) if topic in OF_THE_TRAIL else look())
 
 
 async def _look(state: State, caller: Caller, topic: str) -> str | None:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.tables import Agent, Card, Mail, Person, PolicyVersion, Update, WaitingFor
-from cardflow.lifecycle import ENDED
+from cardflow.lifecycle import CHECKS, ENDED
 from cardflow.model import Party, Stage
 
 
@@ -47,6 +47,13 @@ async def open_updates_by_stage(session: AsyncSession) -> dict[str, Pile]:
 async def waiting_by_party(session: AsyncSession) -> dict[str, Pile]:
     """Return how much work waits for each party."""
     return await _piles(session, col(WaitingFor.party), col(WaitingFor.since), Party)
+
+
+async def checks_waiting(session: AsyncSession) -> Pile:
+    """Return how many forms wait to be checked; forms that are in the post are not among them."""
+    checks = col(WaitingFor.party) == Party.OPERATOR, col(WaitingFor.what).in_(CHECKS)
+    party, since = col(WaitingFor.party), col(WaitingFor.since)
+    return (await _piles(session, party, since, [Party.OPERATOR], *checks))[Party.OPERATOR]
 
 
 async def overdue_by_party(session: AsyncSession, now: datetime) -> dict[str, int]:

@@ -1,17 +1,75 @@
 """What tells that something has changed: small queries, asked a few times a second."""
 
+from collections import defaultdict
+from collections.abc import Collection
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from cardflow.db.register_agents import FRESH, list_agents, present_tokens
-from cardflow.db.tables import Agent, AuditEntry, Card, Claim, Document, Update
+from cardflow.db.tables import Agent, AuditEntry, Card, Claim, Document, Presence, Update
 from cardflow.decisions import utc_now
 
 RECENT = timedelta(days=1)
 MOST_AGENTS = 200
+
+
+class Told(NamedTuple):
+    """Of an audit entry, what says whom it concerns."""
+
+    number: int
+    update_id: str
+    actor: str
+    kind: str
+
+    @property
+    def is_of_a_sign_in(self) -> bool:
+        """Whether somebody came or went, which changes nothing that others see."""
+        return self.kind.startswith("sign")
+
+
+class Concerned(NamedTuple):
+    """Whose update it is, and of which card."""
+
+    holder_id: str
+    card_id: str
+
+
+async def entries_after(session: AsyncSession, number: int, *, limit: int) -> list[Told]:
+    """Return the audit entries that came after this one."""
+    columns = [col(getattr(AuditEntry, name)) for name in Told._fields]
+    query = select(*columns).where(col(AuditEntry.number) > number)
+    rows = await session.execute(query.order_by(col(AuditEntry.number)).limit(limit))
+    return [Told(*row) for row in rows.all()]
+
+
+async def concerned(session: AsyncSession, update_ids: Collection[str]) -> list[Concerned]:
+    """Return whom and which cards the updates concern."""
+    if not update_ids:
+        return []
+    query = select(col(Update.holder_id), col(Update.card_id))
+    rows = await session.execute(query.where(col(Update.id).in_(update_ids)))
+    return [Concerned(*row) for row in rows.all()]
+
+
+async def workstations_of(
+    session: AsyncSession, people: Collection[str]
+) -> dict[str, frozenset[str]]:
+    """Return which workstations of these people are heard of now, and which cards they see."""
+    if not people:
+        return {}
+    query = (
+        select(col(Agent.person_id), col(Agent.id), col(Agent.state), col(Presence.token_serial))
+        .join(Presence, col(Presence.agent_id) == col(Agent.id), isouter=True)
+        .where(col(Agent.person_id).in_(people), col(Agent.seen_at) > utc_now() - FRESH)
+    )
+    found = defaultdict(set)
+    for person, *seen in (await session.execute(query)).all():
+        found[person].add(" ".join(map(str, seen)))
+    return {person: frozenset(seen) for person, seen in found.items()}
 
 
 async def newest_entry(session: AsyncSession) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -76,10 +77,15 @@ async def test_the_worker_works_serves_metrics_and_ends_in_order_when_told(setti
             lambda metrics: b"temporal_workflow_completed" in metrics,
             what="a workflow that was counted",
         )
+        metrics = (await metrics_of(settings)).decode()
         process.send_signal(signal.SIGTERM)
         out, err = await process.communicate()
 
     assert process.returncode == 0, err
+    polling = re.findall(
+        r'^temporal_num_pollers\{.*"workflow_task".*\} (\d+)$', metrics, re.MULTILINE
+    )
+    assert [int(number) for number in polling] > [0]
     assert (first["level"], first["logger"]) == ("info", "cardflow.worker")
     assert all(json.loads(line)["level"] in ("info", "warning") for line in err.splitlines())
     assert out == b""

@@ -6,10 +6,12 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import delete, update
 
-from api.web.live import CHECK_EVERY, PAUSE
+from api.pulse import PAUSE
+from api.web.live import CHECK_EVERY
 from cardflow.db.tables import ApiToken, Person, Session
 from cardflow.decisions import utc_now
 from cardflow.sql import transaction
+from tests.waiting import until
 
 PATIENCE = 20  # seconds; a loaded machine is no failure
 
@@ -18,7 +20,7 @@ class Stream:
     """An open stream of events, as the server sends it: no client in between buffers it."""
 
     def __init__(self, app, token: str, topic: str) -> None:
-        self._heard = asyncio.Event()
+        self._heard = ""
         self._left = asyncio.Event()
         headers = [(b"authorization", f"Bearer {token}".encode()), (b"host", b"localhost")]
         scope = {
@@ -37,9 +39,9 @@ class Stream:
         self._asked = False
         self._running = asyncio.create_task(app(scope, self._receive, self._send))
 
-    async def heard(self) -> None:
-        """Return once the first event has come."""
-        await asyncio.wait_for(self._heard.wait(), PATIENCE)
+    async def heard(self, what: str = "", *, times: int = 1) -> None:
+        """Return once it has come, or once anything has."""
+        await until(lambda: bool(self._heard) and self._heard.count(what) >= times, what="an event")
 
     async def ended(self) -> None:
         """Return once the server has ended the stream."""
@@ -64,7 +66,7 @@ class Stream:
 
     async def _send(self, message: dict) -> None:
         if message["type"] == "http.response.body" and message.get("body"):
-            self._heard.set()
+            self._heard += message["body"].decode()
 
 
 def test_streams_look_often_enough_to_end_within_five_seconds():

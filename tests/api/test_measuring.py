@@ -11,22 +11,28 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client.parser import text_string_to_metric_families
+from temporalio.worker import Worker
 
 from api.counted_store import CountedStore
 from api.health_looks import CERTIFICATES
+from api.links import TemporalLink
 from api.measuring import measure
 from cardflow.db.tables import Card, Mail, Update, WaitingFor
 from cardflow.decisions import utc_now
 from cardflow.documents.store import Damaged, FileStore
 from cardflow.errors import Refused
+from cardflow.lifecycle import REQUEST_FORM_CHECK
 from cardflow.model import CardState, Party, Stage, new_id
 from cardflow.sql import transaction
 from cli.up import prepare
 from tests.activities.tls import server_context
 from tests.deployment.files import ROOT, metrics_asked_for
+from tests.waiting import until
 from worker import build_ca
+from workflows.mail_rounds import Digests
 
 LONG_AGO = timedelta(hours=3)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 async def told(client) -> dict[str, float]:
@@ -87,7 +93,10 @@ async def test_open_updates_and_what_waits_are_counted_with_the_age_of_the_oldes
         since=now - LONG_AGO,
         until=now - timedelta(hours=1),
     )
-    await given(state, card, pending, ended, young, late)
+    of = {"update_id": young.id, "party": Party.OPERATOR, "holder_id": "holder", "until": now + DAY}
+    check = WaitingFor(lane="a", what=REQUEST_FORM_CHECK, since=now - HOUR, **of)
+    in_the_post = WaitingFor(lane="b", what="the signed form", since=now - LONG_AGO, **of)
+    await given(state, card, pending, ended, young, late, check, in_the_post)
 
     await measure(state)
     seen = await told(anonymous)
@@ -96,7 +105,9 @@ async def test_open_updates_and_what_waits_are_counted_with_the_age_of_the_oldes
     assert seen['cardflow_updates_open{stage="needs_attention"}'] == 0
     assert 'cardflow_updates_open{stage="completed"}' not in seen
     assert seen['cardflow_updates_oldest_seconds{stage="pending"}'] >= LONG_AGO.total_seconds()
-    assert seen['cardflow_waiting{party="operator"}'] == 1
+    assert seen['cardflow_waiting{party="operator"}'] == 3
+    assert seen["cardflow_checks_waiting"] == 1
+    assert HOUR.total_seconds() <= seen["cardflow_checks_oldest_seconds"] < LONG_AGO.total_seconds()
     assert seen['cardflow_waiting_oldest_seconds{party="operator"}'] >= LONG_AGO.total_seconds()
     assert seen['cardflow_waiting_overdue{party="operator"}'] == 1
     assert seen['cardflow_waiting{party="officer"}'] == 0
@@ -166,6 +177,27 @@ async def test_what_others_show_for_us_is_told_whoever_trusts_it_and_may_be_out_
     assert seen[ends] == after[ends] == pytest.approx(in_a_day, abs=120)
     measured = 'cardflow_measured_timestamp_seconds{part="certificates"}'
     assert after[measured] > seen[measured]
+    assert (seen["cardflow_pages_reached"], after["cardflow_pages_reached"]) == (1, 0)
+
+
+@pytest.mark.temporal
+async def test_workers_count_once_they_ask_temporal_for_work(app, anonymous, temporal_env):
+    queue = f"asks-{new_id()}"
+    there = replace(
+        app.state.cardflow,
+        settings=app.state.cardflow.settings.model_copy(update={"temporal_task_queue": queue}),
+        temporal=TemporalLink(app.state.cardflow.settings, temporal_env.client),
+    )
+
+    async def polling() -> float:
+        await measure(there)
+        return (await told(anonymous))["cardflow_workers_polling"]
+
+    nobody = await polling()
+    async with Worker(temporal_env.client, task_queue=queue, workflows=[Digests]):
+        await until(polling, lambda seen: seen == 1, what="a worker that is heard of")
+
+    assert nobody == 0
 
 
 async def test_what_operations_watch_of_the_api_is_what_it_tells(app, anonymous, settings):
@@ -225,7 +257,7 @@ async def test_a_bucket_is_writable_and_tells_no_room(app, anonymous, tmp_path: 
     assert math.isnan(seen["cardflow_document_store_free_bytes"])
 
 
-def test_before_it_is_measured_a_store_is_neither_full_nor_down():
+def test_before_it_is_measured_nothing_is_full_or_down():
     program = """
 import api.measuring
 from prometheus_client import generate_latest
@@ -238,6 +270,8 @@ print(generate_latest().decode())
 
     assert "cardflow_document_store_free_bytes NaN" in lines
     assert "cardflow_document_store_writable NaN" in lines
+    assert "cardflow_workers_polling NaN" in lines
+    assert "cardflow_pages_reached NaN" in lines
 
 
 async def test_what_a_store_fails_to_do_is_counted_and_what_it_refuses_is_not(

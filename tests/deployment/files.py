@@ -12,12 +12,14 @@ DEPLOY = ROOT / "deploy"
 RUNBOOKS = ROOT / "docs/operations/alarms"
 # What Prometheus itself knows of, and words of its query language.
 NOT_OURS = {"up", "ALERTS"}
-_METRIC = re.compile(r"\b((?:cardflow|temporal|process)_\w+|up|ALERTS)\b(?=[{\[)\s]|$)")
+NODES = "node_"  # what node_exporter tells
+_METRIC = re.compile(r"\b((?:cardflow|temporal|process|node)_\w+|up|ALERTS)\b(?=[{\[)\s]|$)")
 
 
 def alerts() -> dict[str, dict[str, Any]]:
-    """Return every alert by its name."""
-    groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
+    """Return every alert by its name, those on disks among them."""
+    files = [DEPLOY / f"prometheus/{name}.yml" for name in ("alerts", "disks")]
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
@@ -42,4 +44,5 @@ def metrics_asked_for() -> dict[str, str]:
         for panel in panels()
         for target in panel["targets"]
     }
-    return {metric: who for who, text in asked.items() for metric in metrics_in(text)}
+    found = {metric: who for who, text in asked.items() for metric in metrics_in(text)}
+    return {metric: who for metric, who in found.items() if not metric.startswith(NODES)}

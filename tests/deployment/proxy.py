@@ -39,6 +39,7 @@ def configuration(
     text = text.replace("/etc/nginx/tls", str(here / "tls")).replace(
         "/tmp/nginx.pid", f"{here}/pid"
     )
+    text = text.replace("/dev/stdout", f"{here}/agents.log")
     temporary = "".join(f"{kind}_temp_path {here}/{kind};" for kind in TEMPORARY)
     text = text.replace("http {", f"error_log stderr info;\nhttp {{ {temporary}", 1)
     return f"user root;\n{STREAMS if doors else ''}{text}"

@@ -19,7 +19,7 @@ SECTIONS = ["## What it means", "## How to see it", "## What to do", "## When to
 @pytest.mark.parametrize(
     "command",
     [
-        ["promtool", "check", "rules", "alerts.yml"],
+        ["promtool", "check", "rules", "alerts.yml", "disks.yml"],
         ["promtool", "check", "config", "--syntax-only", "prometheus.yml"],
         ["promtool", "test", "rules", "alerts.test.yml"],
         ["amtool", "check-config", "../alertmanager.yml"],

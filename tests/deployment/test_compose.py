@@ -1,6 +1,7 @@
 """docker-compose.yml, read by the docker-compose of Debian, and what its services are given."""
 
 import json
+import re
 import shutil
 import subprocess
 from ipaddress import IPv4Network, ip_address, ip_network
@@ -70,6 +71,33 @@ def test_prometheus_looks_at_every_process_under_the_name_that_it_has(deployment
 
     assert hosts == {"api-1", "api-2", "worker-1", "worker-2", "temporal"}
     assert hosts < set(deployment["services"])
+
+
+def test_what_is_shipped_for_disks_fits_once_it_is_turned_on(tmp_path):
+    text = (DEPLOY / "prometheus/prometheus.yml").read_text()
+    on = re.sub(
+        r"^  # (- /etc|- job_name: node|  static_configs)", r"  \1", text, flags=re.MULTILINE
+    )
+    jobs = {job["job_name"]: job for job in yaml.safe_load(on)["scrape_configs"]}
+    both = ["-f", ROOT / "docker-compose.yml", "-f", DEPLOY / "node-exporter.yml"]
+    done = subprocess.run(
+        ["docker-compose", "--env-file", DEPLOY / "env.example", *both, "config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    service = yaml.safe_load(done.stdout)["services"]["node-exporter"]
+    assert service["restart"] == "unless-stopped"
+    assert re.search(r":v[\d.]+$", service["image"])
+    assert "/etc/prometheus/disks.yml" in yaml.safe_load(on)["rule_files"]
+    assert jobs["node"]["static_configs"] == [{"targets": ["node-exporter:9100"]}]
+    assert "node" not in {job["job_name"] for job in yaml.safe_load(text)["scrape_configs"]}
+    (tmp_path / "prometheus.yml").write_text(on)
+    command = ["promtool", "check", "config", "--syntax-only", tmp_path / "prometheus.yml"]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def test_every_secret_is_made_and_given_to_somebody(deployment, made_secrets):

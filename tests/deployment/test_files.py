@@ -20,6 +20,7 @@ NOT_SETTINGS = {
         "CARDFLOW_MAIL_RELAY",
     ),
 }
+PROXIES = ("nginx.conf", "nginx-card.conf")
 NGINX = (ROOT / "deploy/nginx.conf").read_text()
 
 
@@ -98,7 +99,7 @@ def test_no_secret_is_in_an_environment_or_an_example() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["nginx.conf", "nginx-card.conf"])
+@pytest.mark.parametrize("name", PROXIES)
 def test_the_proxy_speaks_no_old_tls_and_only_ciphers_with_forward_secrecy(name: str) -> None:
     text = (ROOT / "deploy" / name).read_text()
     (versions,) = re.findall(r"ssl_protocols ([^;]+);", text)
@@ -114,15 +115,42 @@ def test_the_proxy_speaks_no_old_tls_and_only_ciphers_with_forward_secrecy(name:
 def test_plain_http_is_sent_on_for_pages_and_serves_only_what_must_be_plain() -> None:
     plain = NGINX[NGINX.index("listen 80;") : NGINX.index("listen 443")]
 
-    assert re.findall(r"location (\S+) \{ (\w+)", plain) == [
+    assert re.findall(r"location (\S+) \{(?: #.*)?\s+(\w+)", plain) == [
         ("/pki/", "proxy_pass"),
         ("/", "return"),
     ]
 
 
-def test_the_proxy_overwrites_what_a_client_says_of_its_address_and_shows_no_metrics() -> None:
-    assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
-    assert "location = /metrics { return 404; }" in NGINX
+def passed_on(text: str) -> list[str]:
+    """Return what stands in each block that passes requests on to the API."""
+    return [block for block in re.findall(r"\{([^{}]*)\}", text) if "proxy_pass http:" in block]
+
+
+def servers(text: str) -> list[str]:
+    """Return each server from its first port on that passes requests on to the API."""
+    return [server for server in text.split("server {")[1:] if "proxy_pass http:" in server]
+
+
+def test_wherever_the_proxy_passes_on_it_overwrites_what_a_client_says_of_itself() -> None:
+    blocks = {name: passed_on((ROOT / "deploy" / name).read_text()) for name in PROXIES}
+
+    assert {name: len(found) for name, found in blocks.items()} == {
+        "nginx.conf": 2,
+        "nginx-card.conf": 1,
+    }
+    for block in [one for found in blocks.values() for one in found]:
+        said = dict(re.findall(r'proxy_set_header (\S+) "?([^";]*)"?;', block))
+        assert said["X-Forwarded-For"] == "$remote_addr"
+        assert said["X-Forwarded-Proto"] in ("http", "https")
+        assert said["Client-Cert"] == ""
+        assert said["X-SSL-Client-Cert"] in ("", "$ssl_client_escaped_cert")
+
+
+def test_what_is_served_encrypted_shows_no_metrics() -> None:
+    encrypted = NGINX[NGINX.index("listen 443") : NGINX.index("stream {")]
+
+    for text in (encrypted, (ROOT / "deploy/nginx-card.conf").read_text()):
+        assert "location = /metrics { return 404; }" in text
 
 
 def test_the_doors_have_hostnames_of_their_own() -> None:
@@ -143,11 +171,12 @@ def test_the_proxy_carries_twenty_thousand_agents_on_two_cores() -> None:
 
 
 def test_the_proxy_bounds_how_often_and_how_slowly_one_address_may_ask() -> None:
-    pages = NGINX[NGINX.index("listen 443") :]
     cards = (ROOT / "deploy/nginx-card.conf").read_text()
+    asked = [*servers(NGINX[: NGINX.index("stream {")]), *servers(cards)]
 
+    assert len(asked) == 3
     assert re.search(r"limit_req_zone \$binary_remote_addr zone=people:\w+ rate=\d+r/s;", NGINX)
-    for server in (pages, cards):
+    for server in asked:
         assert re.search(r"limit_req zone=people burst=\d+ nodelay;", server)
         assert re.search(r"limit_conn connections \d+;", server)
     assert NGINX.count("_status 429;") == 2

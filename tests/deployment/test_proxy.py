@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -42,6 +43,7 @@ class House:
     trust: ssl.SSLContext
     plain: int
     cards: int
+    doors: list[int]
     apis: list[asyncio.subprocess.Process]
     holder: str
     token: str
@@ -95,7 +97,7 @@ async def house(tmp_path_factory, databases, temporal_env, codec_ring) -> AsyncI
         ]
         await stack.enter_async_context(nginx(here, text))
         who = new_id(), new_token(SESSION_PREFIX)
-        house = House(settings, trust, plain, cards, processes, *who, here)
+        house = House(settings, trust, plain, cards, doors, processes, *who, here)
         await signed_in(house)
         yield house
 
@@ -172,6 +174,15 @@ async def test_pages_are_encrypted_with_http2_and_plain_http_is_sent_on(house: H
     assert sent_on.status_code == 308
     assert sent_on.headers["location"] == "https://localhost/cards?page=2"
     assert lists.status_code != 308  # RFC 5280: by plain HTTP
+
+
+async def test_plain_http_passes_on_no_address_that_the_client_made_up(house: House):
+    async with house.client(f"http://localhost:{house.plain}") as plain:
+        await plain.get("/pki/made-up", headers={"X-Forwarded-For": "192.0.2.66"})
+
+    logs = "".join(path.read_text() for path in house.log.glob("api-*"))
+    (line,) = (line for line in logs.splitlines() if "/pki/made-up" in line)
+    assert "from 127.0.0.1" in line
 
 
 async def test_answers_carry_each_security_header_once_and_metrics_stay_inside(house: House):
@@ -261,6 +272,13 @@ async def test_an_agents_long_poll_outlives_an_api_and_requests_go_on(house: Hou
     assert decided.status_code == 201
     assert waited_again.status_code == 204, waited_again.text
     assert gone.result() == 0
+    other = f"127.0.0.1:{house.doors[1]}, "
+    await until(lambda: other in agents_log(house), what="the line of the second connection")
+    assert re.search(r"^\S+ agent 127\.0\.0\.1:\d+ to ", agents_log(house))
+
+
+def agents_log(house: House) -> str:
+    return (house.log / "agents.log").read_text()
 
 
 async def enrolled(holder: httpx2.AsyncClient, workstation: Workstation) -> Workstation:

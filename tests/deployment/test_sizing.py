@@ -2,11 +2,15 @@
 
 import gzip
 import re
+import subprocess
 
 import pytest
+import yaml
 from temporalio.client import WorkflowHistory
 
 from agent.connection import REPORT_EVERY_SECONDS, WAIT_SECONDS
+from api.pulse import PAUSE
+from api.web.live import CHECK_EVERY
 from tests.deployment.files import DEPLOY, ROOT
 
 HISTORIES = ROOT / "tests/replay/histories"
@@ -45,11 +49,48 @@ def test_agents_ask_as_often_as_is_documented():
     assert float(rate) == pytest.approx(1 / REPORT_EVERY_SECONDS + 1 / WAIT_SECONDS)
 
 
+@pytest.mark.openssl
+def test_a_third_of_each_fits_as_documented(tmp_path):
+    services, servers = re.findall(r"^   ```\n(.*?)^   ```", SIZING, re.MULTILINE | re.DOTALL)
+    here = (ROOT / "docker-compose.yml").read_text()
+    there = here.replace("\n  proxy:\n", f"\n{dedent(services, 3)}\n  proxy:\n")
+    (tmp_path / "docker-compose.yml").write_text(there)
+    told = ["--project-directory", ROOT, "-f", tmp_path / "docker-compose.yml"]
+    command = ["docker-compose", *told, "--env-file", DEPLOY / "env.example", "config"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = yaml.safe_load(done.stdout)["services"]
+    proxy = (DEPLOY / "nginx.conf").read_text()
+
+    for kind in ("api", "worker"):
+        two, three = ({**made[f"{kind}-{n}"], "networks": ""} for n in (2, 3))
+        assert two == three
+    address = made["api-3"]["networks"]["outside"]["ipv4_address"]
+    assert address not in here
+    assert [line.strip().replace(address, "172.30.70.12") for line in servers.splitlines()] == [
+        line.strip() for line in proxy.splitlines() if "172.30.70.12" in line
+    ]
+    for target in re.findall(r'`"((?:api|worker)-3:\d+)"`', SIZING):
+        two = target.replace("-3", "-2")
+        assert f'"{two}"' in (DEPLOY / "prometheus/prometheus.yml").read_text()
+
+
+def dedent(text: str, columns: int) -> str:
+    return "\n".join(line[columns:] for line in text.splitlines())
+
+
+def test_a_live_page_looks_as_often_as_is_documented():
+    (every, rate) = re.findall(r"itself every (\d+) s = ([\d.]+) transactions", SIZING)[0]
+
+    assert float(every) == PAUSE * CHECK_EVERY
+    assert float(rate) == 2 / float(every)
+
+
 def test_the_proxy_has_the_limits_that_are_documented():
     proxy = (DEPLOY / "nginx.conf").read_text()
     (connections,) = re.findall(r"worker_connections (\d+);", proxy)
     (files,) = re.findall(r"worker_rlimit_nofile (\d+);", proxy)
-    (of_an_address,) = re.findall(r"limit_conn connections (\d+);", proxy)
+    (of_an_address,) = set(re.findall(r"limit_conn connections (\d+);", proxy))
     (rate,) = re.findall(r"rate=(\d+)r/s", proxy)
 
     assert f"| `worker_connections` {connections}, for each core |" in SIZING
