@@ -11,7 +11,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from sqlalchemy import create_engine
 
+from cardflow.db.migrate import newest_revision, run
 from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cli.local_secrets import Maker, make_own_secrets
@@ -135,6 +138,82 @@ def test_what_was_copied_comes_back_with_everybodys_rights(tools: Tools) -> None
         assert another.ask("cardflow", "cardflow", "SELECT name FROM people") == [("Ada Holm",)]
         assert another.ask("temporal", "temporal", "SELECT id FROM executions") == [(1,)]
         assert (another.here / "state/secrets/codec.json").read_bytes() == codec
+
+
+LATER = (
+    "CREATE TYPE made_later AS ENUM ('yes')",
+    "CREATE FUNCTION made_later_too() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE TABLE made_since (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, is_so made_later,"
+    " of {column} REFERENCES {table})",
+    "CREATE VIEW seen_since AS SELECT id FROM made_since",
+)
+
+
+def migrated(tools: Tools, revision: str) -> None:
+    """Leave the tables as an earlier version of Cardflow had them."""
+    where = f"postgresql+psycopg://cardflow_owner@127.0.0.1:{tools.port}/cardflow"
+    engine = create_engine(where)
+    with engine.begin() as connection:
+        run(connection, command.upgrade, revision)
+    engine.dispose()
+
+
+def test_a_copy_of_before_a_migration_comes_back_over_what_was_migrated(tools: Tools) -> None:
+    migrated(tools, "0013")
+    for database in ("temporal", "temporal_visibility"):
+        tools.ask("temporal", database, "CREATE EXTENSION btree_gin")
+        tools.ask("temporal", database, "CREATE TABLE executions (id int PRIMARY KEY)")
+    tools.does("cardflow-backup", "before")
+    tools.does("python", "-m", "cli.database")
+    for words in LATER:
+        later = words.format(column="varchar", table="people")
+        tools.ask("cardflow_owner", "cardflow", later)
+        for database in ("temporal", "temporal_visibility"):
+            later = words.format(column="int", table="executions")
+            tools.ask("temporal", database, later)
+
+    tools.does("cardflow-restore", "before")
+
+    revision = tools.ask("cardflow", "cardflow", "SELECT version_num FROM alembic_version")
+    assert revision == [(newest_revision(),)]
+    for account, database in (
+        ("cardflow_owner", "cardflow"),
+        ("temporal", "temporal"),
+        ("temporal", "temporal_visibility"),
+    ):
+        for words in LATER:  # as the next migration would
+            column = ("varchar", "people") if database == "cardflow" else ("int", "executions")
+            tools.ask(account, database, words.format(column=column[0], table=column[1]))
+
+
+def test_a_database_that_takes_no_copy_stays_as_it_is_with_its_keys(tools: Tools) -> None:
+    tools.does("python", "-m", "cli.database")
+    tools.does("cardflow-backup", "today")
+    tools.does("cardflow", "codec", "rotate")
+    codec = (tools.here / "state/secrets/codec.json").read_bytes()
+    tools.ask("cardflow_owner", "cardflow", "CREATE TABLE made_since ()")
+    tools.ask("postgres", "cardflow", "CREATE SCHEMA mine CREATE TABLE of_another ()")
+
+    refused = tools.run("cardflow-restore", "today")
+
+    assert refused.returncode == 1
+    assert "permission denied for schema mine" in refused.stdout + refused.stderr
+    assert (tools.here / "state/secrets/codec.json").read_bytes() == codec
+    tools.ask("cardflow_owner", "cardflow", "SELECT * FROM made_since")
+
+
+def test_a_dump_that_ends_too_soon_leaves_everything_as_it_was(tools: Tools) -> None:
+    tools.does("python", "-m", "cli.database")
+    tools.does("cardflow-backup", "today")
+    dump = tools.here / "backups/today/cardflow/cardflow.pgdump"
+    os.truncate(dump, dump.stat().st_size - 2_000)
+    address = f"postgresql://cardflow_owner@127.0.0.1:{tools.port}/cardflow"
+
+    refused = tools.run("python", "-m", "cli.backups.postgresql", address, str(dump))
+
+    assert refused.returncode == 1
+    assert "pg_restore failed" in refused.stdout + refused.stderr
+    tools.ask("cardflow", "cardflow", "SELECT * FROM people")
 
 
 def test_a_copy_of_temporal_that_was_changed_is_refused_before_anything_is_touched(
