@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -140,6 +141,8 @@ def test_what_was_copied_comes_back_with_everybodys_rights(tools: Tools) -> None
         assert (another.here / "state/secrets/codec.json").read_bytes() == codec
 
 
+OTHER = "elsewhere:5432:*:cardflow:of another server"
+HASHED = "SELECT rolpassword FROM pg_authid WHERE rolname = '{}'"
 LATER = (
     "CREATE TYPE made_later AS ENUM ('yes')",
     "CREATE FUNCTION made_later_too() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -230,6 +233,77 @@ def test_a_copy_of_temporal_that_was_changed_is_refused_before_anything_is_touch
     assert refused.returncode == 1
     assert "temporal.pgdump: FAILED" in refused.stdout
     tools.ask("cardflow_owner", "cardflow", "SELECT * FROM made_since")
+
+
+def test_the_newest_stay_of_those_without_a_name(tools: Tools) -> None:
+    backups = tools.here / "backups"
+    tools.does("python", "-m", "cli.database")
+    whole = ("2025-01-01-0200", "2025-01-02-0200", "2025-01-04-0200", "before-0.2.0")
+    for name in whole:
+        write_secret(backups / name / "cardflow/SHA256SUMS", b"of one that is whole")
+    for name in ("2025-01-01-0900", "2025-01-03-0200"):
+        write_secret(backups / name / "temporal.pgdump", b"of one that was broken off")
+    (backups / "2025-01-01").mkdir()
+
+    tools.does("cardflow-backup", "--keep", "3")
+
+    (manifest,) = backups.glob("*/cardflow/manifest.json")
+    left = {path.name for path in backups.iterdir()}
+    assert left == {
+        *("2025-01-02-0200", "2025-01-03-0200", "2025-01-04-0200"),
+        *("before-0.2.0", "2025-01-01", "LAST", manifest.parents[1].name),
+    }
+
+
+def test_the_last_backup_that_is_whole_is_on_record(tools: Tools) -> None:
+    last = tools.here / "backups/LAST"
+    began = datetime.now(UTC).replace(microsecond=0)
+    tools.does("python", "-m", "cli.database")
+    passphrase = tools.here / "owner/backup-passphrase"
+    passphrase.rename(tools.here / "elsewhere")
+    assert tools.run("cardflow-backup", "broken-off").returncode == 1
+    assert not last.exists()
+
+    (tools.here / "elsewhere").rename(passphrase)
+    tools.does("cardflow-backup", "whole")
+
+    at, name = last.read_text().split()
+    assert name == "whole"
+    assert began <= datetime.fromisoformat(at) <= datetime.now(UTC)
+
+
+def test_every_file_follows_a_password_that_is_changed(tools: Tools, tmp_path: Path) -> None:
+    here = tmp_path / "machine"
+    (here / "bin").mkdir(parents=True)
+    subprocess.run([DEPLOY / "make-secrets.sh", here], check=True, capture_output=True)
+    with (here / "secrets/pgpass").open("a") as file:
+        file.write(f"{OTHER}\n")
+    compose = here / "bin/docker-compose"
+    compose.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "exec -T postgresql" ] || exit 9\nshift 3\n'
+        f'exec "$@" --host 127.0.0.1 --port {tools.port}\n'
+    )
+    compose.chmod(0o755)
+    surroundings = {"PATH": f"{compose.parent}:{os.defpath}"}
+    secrets = {
+        "cardflow": "secrets/pgpass",
+        "cardflow_owner": "owner/pgpass",
+        "temporal": "owner/temporal-pgpass",
+    }
+    for account, file in secrets.items():
+        before = tools.ask("postgres", "postgres", HASHED.format(account))
+        order = [DEPLOY / "change-password.sh", account]
+        done = subprocess.run(
+            order, cwd=here, env=surroundings, capture_output=True, text=True, check=True
+        )
+
+        password = (here / "passwords" / account).read_text().strip()
+        line, *others = (here / file).read_text().splitlines()
+        assert line.endswith(f":{account}:{password}")
+        assert tools.ask("postgres", "postgres", HASHED.format(account)) != before
+        assert others == [OTHER] * (account == "cardflow")
+        assert ("restart temporal" in done.stdout) is (account == "temporal")
+        assert password not in done.stdout + done.stderr
 
 
 def test_a_second_copy_under_one_name_is_refused(tools: Tools) -> None:
