@@ -54,9 +54,9 @@ class JobKey:
 
 
 class JobKeyFiles:
-    """The job key in its two files, read again once they have changed: agents ask any process.
+    """The job key in its two files, read again once they have changed.
 
-    A process that went on with the old key would refuse no agent and be believed by none that
+    Agents ask any process: one that went on with the old key would not be believed by those whom
     another process has led to the new one.
     """
 

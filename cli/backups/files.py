@@ -95,8 +95,11 @@ def put_checkpoints_back(directory: Path, settings: Settings) -> None:
 def _put_back(directory: Path, into: Path, *, mode: int = 0o600) -> None:
     for name, path in _files(directory):
         if not (into / name).exists():
-            shutil.copyfile(path, new_file(into / name))
-            (into / name).chmod(mode)
+            coming = into / f"{name}.coming"  # a half of a file is never taken for one
+            coming.unlink(missing_ok=True)
+            shutil.copyfile(path, new_file(coming))
+            coming.chmod(mode)
+            coming.rename(into / name)
 
 
 def _is_newer(there: Path, source: Path) -> bool:
