@@ -124,6 +124,10 @@ class Connection:
             log.warning("a job was refused: %s", refused)
             await self._answer(task, JobResult(Outcome.CARD_FAILED, f"job refused: {refused}"))
             return
+        except Unavailable as unavailable:
+            # Nobody could say whether the key was followed: unanswered, the job comes again.
+            log.warning("a job is left for later: %s", unavailable)
+            return
         log.info("job %s: %s", job.card.job_id, job.card.kind)
         beating = asyncio.ensure_future(self._keep_alive(task))
         try:

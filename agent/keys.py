@@ -32,7 +32,9 @@ class Keys:
         """Pin the key that the pinned one has named in its place; False when it named none."""
         answer = await self._door.send("GET", "/agent/v1/job-keys")
         if not answer.ok:
-            return False
+            raise Unavailable(
+                f"the server does not say how its job key has changed: {answer.detail}"
+            )
         known = from_json(JobKeys, answer.body)
         pinned = self.enrolment.job_key
         new = followed(pinned, known.successions, self.enrolment.issuer)

@@ -103,7 +103,7 @@ class Desk:
 async def _opened(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.cardflow
     bridge = Bridge(CardTasks(state.temporal.client), _revoked_in(state))
-    signer = JobSigner(state.keys.job_key, state.settings.door_url)
+    signer = JobSigner(lambda: state.keys.job_key, state.settings.door_url)
     app.state.agent_desk = Desk(bridge, Sealer(state.keys.sealing), signer)
     try:
         yield

@@ -1,5 +1,6 @@
 """Jobs as agents take them: signed by the server's job key, for one agent, for five minutes."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,8 +18,8 @@ LIFETIME = timedelta(minutes=5)
 class JobSigner:
     """Signs as the agent door at ``door_url``."""
 
-    def __init__(self, key: Ed25519PrivateKey, door_url: str) -> None:
-        self._key = OKPKey.import_key(key)
+    def __init__(self, key: Callable[[], Ed25519PrivateKey], door_url: str) -> None:
+        self._key = key  # as it is when a job is signed
         self._issuer = door_url
 
     def sign(self, kind: JobKind, job: Job, *, agent_id: str, now: datetime) -> str:
@@ -33,4 +34,4 @@ class JobSigner:
             "job": to_json(job),
         }
         header = {"alg": ALGORITHM, "typ": TYPE}
-        return jwt.encode(header, claims, self._key, algorithms=[ALGORITHM])
+        return jwt.encode(header, claims, OKPKey.import_key(self._key()), algorithms=[ALGORITHM])

@@ -105,12 +105,15 @@ class KeyRing:
         return self.keys[key_id]
 
 
+Look = tuple[int, int, int]
+
+
 class KeyFile:
     """The ring in a file, read again once the file has changed: keys rotate under what runs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = _look(path)
+        self._seen = look(path)
         self._ring = KeyRing.load(path)
 
     @property
@@ -126,7 +129,7 @@ class KeyFile:
         return self._fresh().key(key_id)
 
     def _fresh(self) -> KeyRing:
-        if (found := _look(self._path)) != self._seen:
+        if (found := look(self._path)) != self._seen:
             self._seen = found
             try:
                 self._ring = KeyRing.load(self._path)
@@ -135,7 +138,8 @@ class KeyFile:
         return self._ring
 
 
-def _look(path: Path) -> tuple[int, int, int] | None:
+def look(path: Path) -> Look | None:
+    """Return what is another once the file has changed; None where it cannot be looked at."""
     try:
         found = path.stat()
     except OSError:

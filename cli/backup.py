@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cardflow.db.migrate import database_revision
+from cardflow.db.migrate import database_revision, newest_revision
 from cardflow.environment import SETTINGS_FILE, Environment
 from cardflow.errors import CardflowError, Refused
 from cardflow.settings import Settings, load_settings, read_settings
@@ -12,6 +12,7 @@ from cardflow.sql import create_engine
 from cardflow.stores import store_of
 from cardflow.temporal.ending import run_and_exit
 from cli.backups import databases, files, keys
+from cli.backups.keys import Sealed
 from cli.backups.sums import Manifest, seal_backup, verified
 from cli.database import upgrade
 from cli.output import say, working
@@ -100,10 +101,9 @@ def restore(
     with locked(settings.state_dir):
         if settings.environment is Environment.DEMO:
             refuse_taken_ports(engine_ports(settings))
-        aside = _aside(settings, over=over)
         with working("bringing back"):
-            asyncio.run(_refuse_unless_fitting(settings, manifest, over=over))
-            _bring_back(settings, directory, manifest, found, aside)
+            asyncio.run(_refuse_unless_fitting(settings, directory, manifest, found, over=over))
+            _bring_back(settings, directory, manifest, found, _aside(settings, over=over))
             asyncio.run(upgrade(settings))
         say(f"the backup of {manifest.made_at:%Y-%m-%d %H:%M} UTC is restored")
         run_and_exit(_compare(settings))
@@ -169,9 +169,7 @@ async def _revision(settings: Settings) -> str:
 # Restoring
 
 
-def _keys(
-    directory: Path, manifest: Manifest, passphrase_file: Path | None
-) -> dict[str, dict[str, str]] | None:
+def _keys(directory: Path, manifest: Manifest, passphrase_file: Path | None) -> Sealed | None:
     if not manifest.keys:
         return None
     if passphrase_file is None:
@@ -195,39 +193,61 @@ def _aside(settings: Settings, *, over: bool) -> Path | None:
     return aside
 
 
-async def _refuse_unless_fitting(settings: Settings, manifest: Manifest, *, over: bool) -> None:
+async def _refuse_unless_fitting(
+    settings: Settings, directory: Path, manifest: Manifest, found: Sealed | None, *, over: bool
+) -> None:
+    """Refuse before anything is touched, with everything that is in the way."""
     kind = databases.kind_of(settings.database_url)
     if kind != manifest.database:
         raise Refused(f"the backup is of {manifest.database}, the settings name {kind}")
-    found = []
+    if manifest.revision > newest_revision():
+        raise Refused(
+            f"the backup is of revision {manifest.revision}, this program knows "
+            f"{newest_revision()}\n  → use the version that made it, or a later one"
+        )
+    there = []
     if await databases.has_tables(settings.database_url):
-        found.append("the database is not empty")
+        there.append("the database is not empty")
     if manifest.temporal and files.temporal_file(settings).exists():
-        found.append(f"{files.temporal_file(settings)} is there")
-    if found and not over:
-        raise Refused(*found, "restoring would replace what is there; if that is meant: --over")
+        there.append(f"{files.temporal_file(settings)} is there")
+    there += [f"another key is in {path}" for path in keys.in_the_way(settings, found or {})]
+    for name, into in (
+        (files.CA, settings.ca_dir),
+        (files.CHECKPOINTS, settings.audit_checkpoint_dir),
+    ):
+        there += [
+            f"another {into / one} is there" for one in files.in_the_way(directory / name, into)
+        ]
+    if there and not over:
+        raise Refused(*there, "restoring would replace what is there; if that is meant: --over")
 
 
 def _bring_back(
     settings: Settings,
     directory: Path,
     manifest: Manifest,
-    found: dict[str, dict[str, str]] | None,
+    found: Sealed | None,
     aside: Path | None,
 ) -> None:
-    if found:
-        keys.put_back(settings, found, aside)
-    files.put_back(directory / "ca", settings.ca_dir)
-    files.put_back(directory / "checkpoints", settings.audit_checkpoint_dir, mode=0o444)
-    asyncio.run(files.put_documents_back(directory, store_of(settings)))
-    if settings.profiles_file and not settings.profiles_file.exists():
-        databases.restore_file(directory / "profiles.toml", settings.profiles_file)
+    """Bring everything back in this order.
+
+    1. The database, which takes all or nothing: what it refuses leaves everything as it was.
+    2. Keys, for the bucket's is among them.
+    3. Files, which are only added or moved aside, so the command may be given again.
+    """
     if aside:
         _move_aside(settings, aside, manifest)
     databases.restore_database(settings.database_url, directory)
     if manifest.temporal:
         temporal = files.temporal_file(settings)
         databases.restore_file(directory / temporal.name, temporal)
+    if found:
+        keys.put_back(settings, found, aside)
+    files.put_ca_back(directory, settings, aside)
+    files.put_checkpoints_back(directory, settings)
+    asyncio.run(files.put_documents_back(directory, store_of(settings)))
+    if settings.profiles_file and not settings.profiles_file.exists():
+        databases.restore_file(directory / "profiles.toml", settings.profiles_file)
 
 
 def _move_aside(settings: Settings, aside: Path, manifest: Manifest) -> None:

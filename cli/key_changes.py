@@ -1,6 +1,6 @@
 """Changing the keys that sign, while everything that the old ones signed stays good.
 
-Both changes count when every API process has started anew.
+A new job key counts at once, a new decision key when every API process has started anew.
 """
 
 import json
@@ -41,7 +41,7 @@ def change_job_key(settings: Settings) -> str:
         named = succession(old, new, issuer)
         _keep(settings.job_key_history_file, JobKeys((*known.successions, named)))
     coming.replace(key_file)
-    return f"jobs are signed by a new key; {RESTART}, all at once"
+    return "jobs are signed by a new key; nothing needs to be started anew"
 
 
 def _known(path: Path) -> JobKeys:

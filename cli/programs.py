@@ -36,6 +36,11 @@ class Ran:
         return self.code == 0
 
 
+def surroundings() -> dict[str, str]:
+    """Return all that a program is told of where it runs."""
+    return {"PATH": f"{os.defpath}:/usr/sbin", "LC_ALL": "C"}
+
+
 def run(
     *command: str,
     environment: Mapping[str, str] | None = None,
@@ -43,12 +48,11 @@ def run(
     patience: int = TIME_LIMIT_SECONDS,
 ) -> Ran:
     """Return how the program ended; its environment holds nothing but what is given here."""
-    surroundings = {"PATH": f"{os.defpath}:/usr/sbin", "LC_ALL": "C", **(environment or {})}
     try:
         ended = subprocess.run(  # noqa: S603 the callers' commands are their own, never a person's
             command,
             input=given,
-            env=surroundings,
+            env={**surroundings(), **(environment or {})},
             capture_output=True,
             timeout=patience,
             check=False,

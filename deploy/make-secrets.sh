@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes what the services of docker-compose.yml need among themselves; what is there already stays.
+# Makes what the services of docker-compose.yml need among themselves; what is there already stays,
+# but for files that hold a password again (pgpass): those follow passwords/.
 # usage: deploy/make-secrets.sh [directory]   (run as root, in the directory of docker-compose.yml)
 #
 # passwords/ is closed on this machine, and its files are readable in the containers that are given
@@ -14,8 +15,12 @@ random() { openssl rand -hex 24; }
 made() { [ -s "$1" ] || { "$2" "$1" && echo "made $1"; }; }
 
 password() { random >"$1"; }
-pgpass_of() { # file, account, database
-    [ -s "$1" ] || printf 'postgresql:5432:%s:%s:%s\n' "$3" "$2" "$(cat "passwords/$2")" >"$1"
+pgpass_of() { # file, account, database; the password is always the one in passwords/
+    {
+        printf 'postgresql:5432:%s:%s:%s\n' "$3" "$2" "$(sed 's/[\\:]/\\&/g' "passwords/$2")"
+        grep -v "^postgresql:5432:[^:]*:$2:" "$1" 2>/dev/null || true # of other servers, by hand
+    } >"$1.new"
+    if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1" && echo "made $1"; fi
 }
 
 root() {

@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL
 
 from cardflow.errors import Refused
 from cardflow.sql import create_engine
+from cli.backups import postgresql
 from cli.backups.sums import new_file
 from cli.programs import expect, run
 
@@ -40,10 +41,7 @@ def restore_database(url: str, directory: Path) -> None:
     """Leave the database as it was copied; on PostgreSQL all of it, or nothing."""
     if kind_of(url) == "sqlite":
         return restore_file(directory / "cardflow.db", file_of(url))
-    options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
-    source = str(directory / "cardflow.pgdump")
-    expect(run("pg_restore", *options, f"--dbname={_address(url)}", source, patience=HOURS))
-    return None
+    return postgresql.restore(_address(url), directory / "cardflow.pgdump")
 
 
 def copy_sqlite(source: Path, target: Path) -> None:

@@ -4,15 +4,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from cryptography import x509
+
 from cardflow.documents.store import Damaged, WholeStore
 from cardflow.environment import SETTINGS_FILE
-from cardflow.errors import Refused
 from cardflow.settings import Settings
 from cli.backups.sums import digest_of, new_file
 
 # The root's key belongs offline; the OCSP signer's is made anew by the worker.
 NOT_OF_THE_CA = ("root/key.pem", "responder/")
-DOCUMENTS = "documents"
+DOCUMENTS, CA, CHECKPOINTS = "documents", "ca", "checkpoints"
+ROOT_CRL = "public/root.crl"
 
 
 def temporal_file(settings: Settings) -> Path:
@@ -32,13 +34,13 @@ def copy_ca(settings: Settings, directory: Path) -> None:
     """Leave the CA's certificates and its issuing key, encrypted as it is."""
     for name, path in _files(settings.ca_dir):
         if not name.startswith(NOT_OF_THE_CA):
-            shutil.copyfile(path, new_file(directory / "ca" / name))
+            shutil.copyfile(path, new_file(directory / CA / name))
 
 
 def copy_checkpoints(settings: Settings, directory: Path) -> None:
     """Leave the signed checkpoints of the audit trail."""
     for name, path in _files(settings.audit_checkpoint_dir):
-        shutil.copyfile(path, new_file(directory / "checkpoints" / name))
+        shutil.copyfile(path, new_file(directory / CHECKPOINTS / name))
 
 
 async def copy_documents(store: WholeStore, directory: Path) -> list[str]:
@@ -63,16 +65,62 @@ async def put_documents_back(directory: Path, store: WholeStore) -> int:
     return mended
 
 
-def put_back(directory: Path, into: Path, *, mode: int = 0o600) -> None:
-    """Leave every file of a directory in another one; a file that is there and alike stays."""
-    for name, path in _files(directory):
-        target = into / name
-        if target.exists():
-            if digest_of(target) != digest_of(path):
-                raise Refused(f"{target} is there and another one\n  → take it away")
+def in_the_way(directory: Path, into: Path) -> list[str]:
+    """Return the name of each file that would come back where another one is."""
+    return [
+        name
+        for name, path in _files(directory)
+        if (into / name).exists() and digest_of(into / name) != digest_of(path)
+    ]
+
+
+def put_ca_back(directory: Path, settings: Settings, aside: Path | None) -> None:
+    """Leave the CA's files as they were, but its root's newest CRL; others are moved aside."""
+    source, into = directory / CA, settings.ca_dir
+    for name in in_the_way(source, into):
+        if name == ROOT_CRL and _is_newer(into / name, source):
             continue
-        shutil.copyfile(path, new_file(target))
-        target.chmod(mode)
+        assert aside is not None  # noqa: S101 the command has refused it
+        away = aside / CA / name
+        away.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.move(into / name, away)
+    _put_back(source, into)
+
+
+def put_checkpoints_back(directory: Path, settings: Settings) -> None:
+    """Leave the checkpoints that are missing; what was signed here stays, whatever it says."""
+    _put_back(directory / CHECKPOINTS, settings.audit_checkpoint_dir, mode=0o444)
+
+
+def _put_back(directory: Path, into: Path, *, mode: int = 0o600) -> None:
+    for name, path in _files(directory):
+        if not (into / name).exists():
+            coming = into / f"{name}.coming"  # a half of a file is never taken for one
+            coming.unlink(missing_ok=True)
+            shutil.copyfile(path, new_file(coming))
+            coming.chmod(mode)
+            coming.rename(into / name)
+
+
+def _is_newer(there: Path, source: Path) -> bool:
+    """Tell whether the CRL that is there comes after the backup's, of the root in the backup.
+
+    RFC 5280 5.2.3: the number grows, so relying parties may hold to the one that they have seen.
+    """
+    try:
+        root = x509.load_pem_x509_certificate((source / "public/root.pem").read_bytes())
+        found, old = (
+            x509.load_der_x509_crl(crl.read_bytes()) for crl in (there, source / ROOT_CRL)
+        )
+        if not found.is_signature_valid(root.public_key()):  # type: ignore[arg-type]
+            return False
+        return _number(found) > _number(old)
+    except (OSError, ValueError, TypeError, x509.ExtensionNotFound):
+        return False
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def _files(directory: Path) -> Iterator[tuple[str, Path]]:

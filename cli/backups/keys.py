@@ -20,6 +20,7 @@ from cardflow.settings import Settings
 from cardflow.startup import SECRET_FILES
 from cli.backups.sums import new_file
 
+Sealed = dict[str, dict[str, str]]  # what the file holds, once it is open
 NAME = "keys.sealed"
 MAGIC = b"cardflow-keys-v1\n"
 SALT_BYTES, NONCE_BYTES, KEY_BYTES = 16, 12, 32
@@ -59,7 +60,7 @@ def seal_keys(settings: Settings, directory: Path, passphrase: bytes) -> None:
     new_file(directory / NAME).write_bytes(MAGIC + salt + nonce + sealed)
 
 
-def unseal_keys(directory: Path, passphrase: bytes) -> dict[str, dict[str, str]]:
+def unseal_keys(directory: Path, passphrase: bytes) -> Sealed:
     """Return the key files by the setting that names each, or refuse the passphrase."""
     data = (directory / NAME).read_bytes()
     if not data.startswith(MAGIC):
@@ -77,27 +78,31 @@ def unseal_keys(directory: Path, passphrase: bytes) -> dict[str, dict[str, str]]
     return dict(json.loads(plain))
 
 
-def put_back(settings: Settings, found: dict[str, dict[str, str]], aside: Path | None) -> None:
+def in_the_way(settings: Settings, found: Sealed) -> list[Path]:
+    """Return the files that hold another key than the backup's."""
+    paths = [
+        (_path(settings, f), base64.b64decode(text)) for f, text in found.get("files", {}).items()
+    ]
+    return [path for path, content in paths if path.exists() and path.read_bytes() != content]
+
+
+def put_back(settings: Settings, found: Sealed, aside: Path | None) -> None:
     """Leave each key in the file that the settings name; another one there is moved aside."""
-    contents = {field: base64.b64decode(text) for field, text in found["files"].items()}
-    differing = [f for f, content in contents.items() if _differs(_path(settings, f), content)]
+    differing = in_the_way(settings, found)
     if differing and aside is None:
-        names = ", ".join(str(_path(settings, field)) for field in differing)
+        names = ", ".join(map(str, differing))
         raise Refused(f"other keys are in {names}\n  → take them away, or give --over")
-    for field in differing:
+    for path in differing:
         assert aside is not None  # noqa: S101 it was refused above
         aside.mkdir(exist_ok=True, mode=0o700)
         # Not a rename: secrets may be on another file system than the state directory.
-        shutil.move(_path(settings, field), aside / _path(settings, field).name)
-    for field, content in contents.items():
+        shutil.move(path, aside / path.name)
+    for field, text in found["files"].items():
+        content = base64.b64decode(text)
         if not _path(settings, field).exists():
             write_secret(_path(settings, field), content)
         if field in found["demo"]:
             (_path(settings, field).parent / DEMO_MARKER).touch()
-
-
-def _differs(path: Path, content: bytes) -> bool:
-    return path.exists() and path.read_bytes() != content
 
 
 def _is_there(settings: Settings, field: str) -> bool:
@@ -106,7 +111,9 @@ def _is_there(settings: Settings, field: str) -> bool:
 
 
 def _path(settings: Settings, field: str) -> Path:
-    path: Path = getattr(settings, field)
+    path: Path | None = getattr(settings, field)
+    if path is None:
+        raise Refused(f"the backup holds {field}, and the settings name no file for it")
     return path
 
 

@@ -72,6 +72,7 @@ class DoorDouble:
     successions: list[Succession] = field(default_factory=list)
     key_is_due: bool = False
     lose_answers: int = 0  # so many changes of the device key are taken and not answered
+    lose_histories: int = 0  # so many questions for the job key's history are not answered
     refusals: list[str] = field(default_factory=list)
 
     @property
@@ -177,6 +178,9 @@ class DoorDouble:
             case "POST /agent/v1/heartbeats":
                 self.heartbeats += 1
                 return 200, {"cancelled": self.cancelled}
+            case "GET /agent/v1/job-keys" if self.lose_histories:
+                self.lose_histories -= 1
+                return 503, None
             case "GET /agent/v1/job-keys":
                 return 200, to_json(JobKeys(tuple(self.successions)))
             case "POST /agent/v1/device-key":

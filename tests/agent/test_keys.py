@@ -16,6 +16,7 @@ from agent.settings import Enrolment, StateDir
 from agent.visits import Visits
 from cardflow.errors import Refused, Unavailable
 from cardflow.job_keys import raw_hex, succession
+from cardflow.jobs import CardJob, InspectJob, JobKind, Outcome
 from tests.activities.tls import garble
 from tests.agent.door_double import AGENT_ID, make_tls, opened_door
 from tests.waiting import until
@@ -167,6 +168,24 @@ async def test_a_job_key_that_the_pinned_one_did_not_name_is_not_followed(server
 
     assert not await keys.follow_job_key()
     assert state.enrolment().job_key == pinned
+
+
+async def test_a_job_is_left_unanswered_while_nobody_says_how_the_key_has_changed(
+    server, state, door, keys
+):
+    """Temporal has it handed out again; an answer would fail the visit of somebody at a card."""
+    server.lose_histories = 1
+    server.change_job_key()
+    card = CardJob("job-1", JobKind.INSPECT, "u", "c", "0123", "v", "4711 apple")
+    async with working(door, keys):
+        server.offer(InspectJob(card))
+        await until(lambda: not server.lose_histories, what="the question for the history")
+        server.offer(InspectJob(card))
+        result = await server.result()
+
+    assert result.outcome is Outcome.CARD_ABSENT  # this agent has no reader
+    assert server.results.empty()
+    assert state.enrolment().job_key == raw_hex(server.job_key)
 
 
 async def test_a_broken_tls_record_is_a_server_that_does_not_answer(tmp_path):

@@ -335,6 +335,44 @@ def test_keys_are_moved_aside_from_a_file_system_of_their_own(made: Path, tmp_pa
         assert other.codec_key_file.stat().st_mode & 0o777 == 0o600
 
 
+def test_everything_that_is_in_the_way_is_named_before_anything_is_touched(
+    settings: Settings, made: Path, tmp_path: Path, passphrase: Path
+) -> None:
+    other = tmp_path / "other"
+    make_own_secrets(Settings(state_dir=other), Maker(marked=False))
+    for name in ("ca/public/root.pem", "checkpoints/2026-11/000000000007.jws"):
+        (other / name).parent.mkdir(parents=True)
+        (other / name).write_text("another")
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+
+    with pytest.raises(Refused) as refused:
+        restore(made, passphrase_file=passphrase, state=other)
+
+    for what in ("codec.json", "public/root.pem", "000000000007.jws", "--over"):
+        assert what in str(refused.value)
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (other / "cardflow.db").exists()
+
+
+def test_a_backup_of_a_later_version_is_refused_before_anything_is_touched(
+    made: Path, tmp_path: Path, passphrase: Path
+) -> None:
+    text = (made / MANIFEST).read_text().replace(newest_revision(), "9999")
+    (made / MANIFEST).write_text(text)
+    sums = subprocess.run(
+        ["sha256sum", *sorted(files(made) - {SUMS})],
+        cwd=made,
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    (made / SUMS).write_text(sums.stdout)
+
+    with pytest.raises(Refused, match="the backup is of revision 9999, this program knows"):
+        restore(made, passphrase_file=passphrase, over=True, state=tmp_path / "new")
+    assert not [path for path in (tmp_path / "new").iterdir() if path.name.startswith("cardflow.d")]
+
+
 def test_a_password_in_the_databases_url_is_never_shown_to_other_accounts(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"\?passfile="):
         copy_database("postgresql+psycopg://cardflow:s3cret@db/cardflow", tmp_path)

@@ -47,6 +47,28 @@ def test_agents_that_pinned_any_older_job_key_are_led_to_the_newest(settings):
     assert settings.job_key_file.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_process_that_runs_takes_up_the_new_key_and_its_history(settings):
+    keys = load_keys(settings)
+    old = raw_hex(keys.job_key)
+
+    change_job_key(settings)
+
+    assert raw_hex(keys.job_key) == raw_hex(load_keys(settings).job_key) != old
+    assert [one.old for one in keys.job_keys.successions] == [old]
+
+
+def test_a_process_that_runs_goes_on_while_the_new_key_cannot_be_read(settings, caplog):
+    keys = load_keys(settings)
+    old = raw_hex(keys.job_key)
+    change_job_key(settings)
+    settings.job_key_file.chmod(0o644)
+
+    assert raw_hex(keys.job_key) == old
+    assert "going on with the key read before" in caplog.text
+    settings.job_key_file.chmod(0o600)
+    assert raw_hex(keys.job_key) != old
+
+
 def test_a_change_of_the_job_key_that_was_broken_off_goes_on_where_it_was(settings):
     before = settings.job_key_file.read_bytes()
     change_job_key(settings)
@@ -98,7 +120,8 @@ def test_the_commands_change_keys_and_say_what_is_to_be_done(settings, monkeypat
     assert secrets.main(["change-decision"]) == 0
 
     said = capsys.readouterr().err
-    assert " ".join(said.split()).count("start every API process anew") == 2
+    assert " ".join(said.split()).count("start every API process anew") == 1
+    assert "nothing needs to be started anew" in " ".join(said.split())
     assert len(json.loads(settings.job_key_history_file.read_text())["successions"]) == 1
     certificate = x509.load_pem_x509_certificate(settings.decision_certificate_file.read_bytes())
     assert certificate.not_valid_before_utc > NOW.replace(year=NOW.year - 1)

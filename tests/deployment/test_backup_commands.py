@@ -7,11 +7,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from sqlalchemy import create_engine
 
+from cardflow.db.migrate import newest_revision, run
 from cardflow.secret_files import write_secret
 from cardflow.settings import Settings
 from cli.local_secrets import Maker, make_own_secrets
@@ -137,6 +141,84 @@ def test_what_was_copied_comes_back_with_everybodys_rights(tools: Tools) -> None
         assert (another.here / "state/secrets/codec.json").read_bytes() == codec
 
 
+OTHER = "elsewhere:5432:*:cardflow:of another server"
+HASHED = "SELECT rolpassword FROM pg_authid WHERE rolname = '{}'"
+LATER = (
+    "CREATE TYPE made_later AS ENUM ('yes')",
+    "CREATE FUNCTION made_later_too() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE TABLE made_since (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, is_so made_later,"
+    " of {column} REFERENCES {table})",
+    "CREATE VIEW seen_since AS SELECT id FROM made_since",
+)
+
+
+def migrated(tools: Tools, revision: str) -> None:
+    """Leave the tables as an earlier version of Cardflow had them."""
+    where = f"postgresql+psycopg://cardflow_owner@127.0.0.1:{tools.port}/cardflow"
+    engine = create_engine(where)
+    with engine.begin() as connection:
+        run(connection, command.upgrade, revision)
+    engine.dispose()
+
+
+def test_a_copy_of_before_a_migration_comes_back_over_what_was_migrated(tools: Tools) -> None:
+    migrated(tools, "0013")
+    for database in ("temporal", "temporal_visibility"):
+        tools.ask("temporal", database, "CREATE EXTENSION btree_gin")
+        tools.ask("temporal", database, "CREATE TABLE executions (id int PRIMARY KEY)")
+    tools.does("cardflow-backup", "before")
+    tools.does("python", "-m", "cli.database")
+    for words in LATER:
+        later = words.format(column="varchar", table="people")
+        tools.ask("cardflow_owner", "cardflow", later)
+        for database in ("temporal", "temporal_visibility"):
+            later = words.format(column="int", table="executions")
+            tools.ask("temporal", database, later)
+
+    tools.does("cardflow-restore", "before")
+
+    revision = tools.ask("cardflow", "cardflow", "SELECT version_num FROM alembic_version")
+    assert revision == [(newest_revision(),)]
+    for account, database in (
+        ("cardflow_owner", "cardflow"),
+        ("temporal", "temporal"),
+        ("temporal", "temporal_visibility"),
+    ):
+        for words in LATER:  # as the next migration would
+            column = ("varchar", "people") if database == "cardflow" else ("int", "executions")
+            tools.ask(account, database, words.format(column=column[0], table=column[1]))
+
+
+def test_a_database_that_takes_no_copy_stays_as_it_is_with_its_keys(tools: Tools) -> None:
+    tools.does("python", "-m", "cli.database")
+    tools.does("cardflow-backup", "today")
+    tools.does("cardflow", "codec", "rotate")
+    codec = (tools.here / "state/secrets/codec.json").read_bytes()
+    tools.ask("cardflow_owner", "cardflow", "CREATE TABLE made_since ()")
+    tools.ask("postgres", "cardflow", "CREATE SCHEMA mine CREATE TABLE of_another ()")
+
+    refused = tools.run("cardflow-restore", "today")
+
+    assert refused.returncode == 1
+    assert "permission denied for schema mine" in refused.stdout + refused.stderr
+    assert (tools.here / "state/secrets/codec.json").read_bytes() == codec
+    tools.ask("cardflow_owner", "cardflow", "SELECT * FROM made_since")
+
+
+def test_a_dump_that_ends_too_soon_leaves_everything_as_it_was(tools: Tools) -> None:
+    tools.does("python", "-m", "cli.database")
+    tools.does("cardflow-backup", "today")
+    dump = tools.here / "backups/today/cardflow/cardflow.pgdump"
+    os.truncate(dump, dump.stat().st_size - 2_000)
+    address = f"postgresql://cardflow_owner@127.0.0.1:{tools.port}/cardflow"
+
+    refused = tools.run("python", "-m", "cli.backups.postgresql", address, str(dump))
+
+    assert refused.returncode == 1
+    assert "pg_restore failed" in refused.stdout + refused.stderr
+    tools.ask("cardflow", "cardflow", "SELECT * FROM people")
+
+
 def test_a_copy_of_temporal_that_was_changed_is_refused_before_anything_is_touched(
     tools: Tools,
 ) -> None:
@@ -151,6 +233,77 @@ def test_a_copy_of_temporal_that_was_changed_is_refused_before_anything_is_touch
     assert refused.returncode == 1
     assert "temporal.pgdump: FAILED" in refused.stdout
     tools.ask("cardflow_owner", "cardflow", "SELECT * FROM made_since")
+
+
+def test_the_newest_stay_of_those_without_a_name(tools: Tools) -> None:
+    backups = tools.here / "backups"
+    tools.does("python", "-m", "cli.database")
+    whole = ("2025-01-01-0200", "2025-01-02-0200", "2025-01-04-0200", "before-0.2.0")
+    for name in whole:
+        write_secret(backups / name / "cardflow/SHA256SUMS", b"of one that is whole")
+    for name in ("2025-01-01-0900", "2025-01-03-0200"):
+        write_secret(backups / name / "temporal.pgdump", b"of one that was broken off")
+    (backups / "2025-01-01").mkdir()
+
+    tools.does("cardflow-backup", "--keep", "3")
+
+    (manifest,) = backups.glob("*/cardflow/manifest.json")
+    left = {path.name for path in backups.iterdir()}
+    assert left == {
+        *("2025-01-02-0200", "2025-01-03-0200", "2025-01-04-0200"),
+        *("before-0.2.0", "2025-01-01", "LAST", manifest.parents[1].name),
+    }
+
+
+def test_the_last_backup_that_is_whole_is_on_record(tools: Tools) -> None:
+    last = tools.here / "backups/LAST"
+    began = datetime.now(UTC).replace(microsecond=0)
+    tools.does("python", "-m", "cli.database")
+    passphrase = tools.here / "owner/backup-passphrase"
+    passphrase.rename(tools.here / "elsewhere")
+    assert tools.run("cardflow-backup", "broken-off").returncode == 1
+    assert not last.exists()
+
+    (tools.here / "elsewhere").rename(passphrase)
+    tools.does("cardflow-backup", "whole")
+
+    at, name = last.read_text().split()
+    assert name == "whole"
+    assert began <= datetime.fromisoformat(at) <= datetime.now(UTC)
+
+
+def test_every_file_follows_a_password_that_is_changed(tools: Tools, tmp_path: Path) -> None:
+    here = tmp_path / "machine"
+    (here / "bin").mkdir(parents=True)
+    subprocess.run([DEPLOY / "make-secrets.sh", here], check=True, capture_output=True)
+    with (here / "secrets/pgpass").open("a") as file:
+        file.write(f"{OTHER}\n")
+    compose = here / "bin/docker-compose"
+    compose.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "exec -T postgresql" ] || exit 9\nshift 3\n'
+        f'exec "$@" --host 127.0.0.1 --port {tools.port}\n'
+    )
+    compose.chmod(0o755)
+    surroundings = {"PATH": f"{compose.parent}:{os.defpath}"}
+    secrets = {
+        "cardflow": "secrets/pgpass",
+        "cardflow_owner": "owner/pgpass",
+        "temporal": "owner/temporal-pgpass",
+    }
+    for account, file in secrets.items():
+        before = tools.ask("postgres", "postgres", HASHED.format(account))
+        order = [DEPLOY / "change-password.sh", account]
+        done = subprocess.run(
+            order, cwd=here, env=surroundings, capture_output=True, text=True, check=True
+        )
+
+        password = (here / "passwords" / account).read_text().strip()
+        line, *others = (here / file).read_text().splitlines()
+        assert line.endswith(f":{account}:{password}")
+        assert tools.ask("postgres", "postgres", HASHED.format(account)) != before
+        assert others == [OTHER] * (account == "cardflow")
+        assert ("restart temporal" in done.stdout) is (account == "temporal")
+        assert password not in done.stdout + done.stderr
 
 
 def test_a_second_copy_under_one_name_is_refused(tools: Tools) -> None:

@@ -1,6 +1,7 @@
 """The deployment files say the same as the code."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ NOT_SETTINGS = {
         "CARDFLOW_BACKUPS",
         "CARDFLOW_TLS",
         "CARDFLOW_MAIL_RELAY",
+        "CARDFLOW_VERSION",
     ),
 }
 PROXIES = ("nginx.conf", "nginx-card.conf")
@@ -30,8 +32,20 @@ def test_compose_sets_only_settings_that_exist() -> None:
     assert named <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
+OUR_VERSION = "${CARDFLOW_VERSION:-0.1.0}"
+
+
+def test_images_of_ours_are_named_after_their_version() -> None:
+    """So that one that is built later does not take an older one's name: people may go back."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    ours = re.findall(r"image: cardflow\S*?:(\S+)", COMPOSE)
+
+    assert len(ours) == 3
+    assert set(ours) == {f"${{CARDFLOW_VERSION:-{version}}}"} == {OUR_VERSION}
+
+
 def test_every_image_is_pinned() -> None:
-    images = re.findall(r"image: (\S+)", COMPOSE)
+    images = re.findall(r"image: (\S+)", COMPOSE.replace(OUR_VERSION, "0.1.0"))
 
     assert len(images) >= 6
     assert [image for image in images if not re.search(r":v?\d+[.\d]*(-\w+)?$", image)] == []

@@ -16,8 +16,11 @@ from temporalio.common import RetryPolicy
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from api.keys import load_keys
+from cardflow.job_keys import raw_hex
 from cardflow.jobs import CardJob, InspectJob, JobKind, JobResult, Outcome
 from cardflow.model import Role, new_id
+from cli.key_changes import change_job_key
 from tests.api.door.test_agents_requests import disable
 from tests.api.workstation import Workstation
 from tests.waiting import until
@@ -97,6 +100,23 @@ async def test_a_job_is_handed_out_signed_and_its_result_goes_back(holder, enrol
     assert job.card.code == "4711 apple"
     answer = await workstation.answer(handed["task"], DONE)
     assert answer.status_code == 200
+    assert await handle.result() == DONE
+
+
+async def test_jobs_are_signed_by_a_key_that_was_changed_while_the_door_is_open(
+    settings, holder, enrol, ask, waiting
+):
+    """Every process sees the same file, so none hands out what an agent has ceased to believe."""
+    workstation = await enrol(holder)
+    polling = await waiting(workstation)
+    change_job_key(settings)
+    handle = await ask(workstation.agent_id)
+
+    handed = (await polling).json()
+
+    workstation.job_key = raw_hex(load_keys(settings).job_key)
+    assert isinstance(workstation.read(handed["job"]), InspectJob)
+    await workstation.answer(handed["task"], DONE)
     assert await handle.result() == DONE
 
 

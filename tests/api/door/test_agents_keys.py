@@ -7,12 +7,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select, update
 
+from api.keys import load_keys
 from cardflow.db.tables import Agent, AuditEntry
 from cardflow.decisions import utc_now
 from cardflow.device_keys import DUE, new_device_key
 from cardflow.enrolment import fingerprint_words
+from cardflow.job_keys import JobKeys, followed, raw_hex
 from cardflow.sql import transaction
-from cardflow.wire import to_json
+from cardflow.wire import from_json, to_json
+from cli.key_changes import change_job_key
 from tests.api.workstation import Workstation
 
 pytestmark = pytest.mark.temporal
@@ -108,8 +111,13 @@ async def test_a_revoked_agent_changes_no_key(holder, enrol):
     assert (await tell(workstation, Ed25519PrivateKey.generate())).status_code == 403
 
 
-async def test_confirmed_agents_are_shown_how_the_job_key_changed(holder, enrol):
+async def test_confirmed_agents_are_shown_how_the_job_key_changed(settings, holder, enrol):
+    """At once, by processes that run: agents ask whichever they meet."""
     workstation = await enrol(holder)
+    change_job_key(settings)
 
-    assert (await workstation.send("GET", "/agent/v1/job-keys")).json() == {"successions": []}
+    shown = (await workstation.send("GET", "/agent/v1/job-keys")).json()
+    successions = from_json(JobKeys, shown).successions
+    newest = raw_hex(load_keys(settings).job_key)
+    assert followed(workstation.job_key, successions, settings.door_url) == newest
     assert (await workstation.client.get("/agent/v1/job-keys")).status_code == 401
