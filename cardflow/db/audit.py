@@ -48,7 +48,7 @@ async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
 
 async def holds(session: AsyncSession, entry: Entry) -> bool:
     """Tell whether the same was remembered before, at whatever time."""
-    query = select(AuditEntry.text).where(
+    query = select(col(AuditEntry.text)).where(
         col(AuditEntry.kind) == entry.kind,
         col(AuditEntry.update_id) == entry.update_id,
         col(AuditEntry.actor) == entry.actor,

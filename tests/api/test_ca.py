@@ -454,23 +454,26 @@ async def on_record(app):
     return entries, row.state
 
 
-async def registered(app, request, certificate):
-    """Leave the certificate on a card of the register."""
-    card = Card(id="c1", token_serial="0a", holder_id=request.subject.person_id, state="assigned",
-                created_at=utc_now())  # fmt: skip
-    pem = certificate.public_bytes(Encoding.PEM).decode()
-    row = a_certificate(days=9, card_id="c1", serial_number=f"{certificate.serial_number:x}")
-    row.pem, row.state = pem, "on_card"
+@pytest.fixture
+async def on_a_card(sign_in, ask, worker_ca, app):
+    """Return an officer, and the serial number of a certificate on a card of the register."""
+    omar, request, certificate = await issued(sign_in, ask, worker_ca)
+    number = f"{certificate.serial_number:x}"
+    holder = request.subject.person_id
+    card = Card(
+        id="c1", token_serial="0a", holder_id=holder, state="assigned", created_at=utc_now()
+    )
+    row = a_certificate(days=9, card_id="c1")
+    row.serial_number = number
     await store(app.state.cardflow.sessions, card, row)
+    return omar, number
 
 
 @pytest.mark.parametrize("died", ["before it revoked", "after it revoked", "before the register"])
 async def test_a_revocation_that_broke_off_is_completed_by_the_same_request(
-    sign_in, ask, worker_ca, app, monkeypatch, died
+    on_a_card, app, monkeypatch, died
 ):
-    omar, request, certificate = await issued(sign_in, ask, worker_ca)
-    await registered(app, request, certificate)
-    number = f"{certificate.serial_number:x}"
+    omar, number = on_a_card
     revoke_there = EmbeddedCA.revoke
 
     async def dies(ca, *arguments, **words):
@@ -496,11 +499,10 @@ async def test_a_revocation_that_broke_off_is_completed_by_the_same_request(
 
 
 async def test_an_order_that_an_earlier_release_left_out_is_put_on_record(
-    sign_in, ask, worker_ca, app
+    on_a_card, worker_ca, app
 ):
-    omar, request, certificate = await issued(sign_in, ask, worker_ca)
-    await registered(app, request, certificate)
-    number, me = f"{certificate.serial_number:x}", (await omar.get("/api/v1/me")).json()["id"]
+    omar, number = on_a_card
+    me = (await omar.get("/api/v1/me")).json()["id"]
     await worker_ca.revoke(number, RevocationReason.SUPERSEDED, by=me, note="It was lost.")
 
     await revoke(omar, number, reason="keyCompromise")
@@ -512,11 +514,9 @@ async def test_an_order_that_an_earlier_release_left_out_is_put_on_record(
 
 
 async def test_a_revocation_that_nobody_ordered_gets_no_order_by_being_asked_for_again(
-    sign_in, ask, worker_ca, app
+    on_a_card, worker_ca, app
 ):
-    omar, request, certificate = await issued(sign_in, ask, worker_ca)
-    await registered(app, request, certificate)
-    number = f"{certificate.serial_number:x}"
+    omar, number = on_a_card
     await worker_ca.revoke(number, RevocationReason.SUPERSEDED)
 
     await revoke(omar, number)
