@@ -4,6 +4,7 @@ Only files here name programs and modules; nothing that a server sends ever does
 """
 
 import json
+import logging
 import os
 import shutil
 import tomllib
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cardflow.errors import Refused
-from cardflow.secret_files import read_secret, write_secret
+from cardflow.secret_files import forget_secret, read_secret, write_secret
 from cardflow.wire import from_json, to_json
 
 SETTINGS_FILE = "agent.toml"
@@ -30,7 +31,10 @@ name = "opensc"
 path = "/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so\""""
 T = TypeVar("T")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+END_OF_KEY = b"-----END PRIVATE KEY-----"
 LONGEST_PROMPT_SECONDS = 240  # the server gives a visit five minutes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,16 @@ class StateDir:
 
     def device_key(self) -> Ed25519PrivateKey:
         """Return the workstation's own key, made at the first question; it never leaves this."""
+        if not self.enrolment_file.exists():  # no server knows it yet
+            _forget_torn(self.key_file)
         return _key_in(self.key_file)
 
     def next_device_key(self) -> Ed25519PrivateKey:
-        """Return the key to come, made at the first question."""
+        """Return the key to come, made at the first question.
+
+        One that was never whole on disk cannot be used, whoever knows it: another takes its place.
+        """
+        _forget_torn(self.next_key_file)
         return _key_in(self.next_key_file)
 
     def settle_on_next_key(self) -> None:
@@ -136,13 +146,25 @@ class StateDir:
     def forget(self) -> None:
         """Remove the enrolment and the device key; the journal stays."""
         for file in (self.enrolment_file, self.key_file, self.next_key_file):
-            file.unlink(missing_ok=True)
+            forget_secret(file)
+
+
+def _forget_torn(file: Path) -> None:
+    """Remove a key whose writing was broken off, so that another takes its place."""
+    try:
+        is_whole = file.read_bytes().rstrip().endswith(END_OF_KEY)
+    except OSError:  # it is not there, or not ours: that is said where it is read
+        return
+    if not is_whole:
+        log.warning("%s holds no whole key: another is made", file)
+        file.unlink(missing_ok=True)
 
 
 def _key_in(file: Path) -> Ed25519PrivateKey:
     if not file.exists():
         key = Ed25519PrivateKey.generate()
-        write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        with suppress(FileExistsError):  # ``renew-key`` beside a running agent made it
+            write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     try:
         found = load_pem_private_key(read_secret(file), None)
     except ValueError:

@@ -36,7 +36,7 @@ from cardflow.db.register_updates import find_update, names_of, registered_certi
 from cardflow.db.tables import Card
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
-from cardflow.sql import transaction
+from cardflow.sql import alone_with, transaction
 from cardflow.x509 import chain_as, load_certificate
 
 LIST = "certificates"
@@ -151,22 +151,40 @@ async def revoke_certificate(
     state: Everything,
     authority: Authority,
 ) -> CertificateOut:
-    """Revoke for good; doing it again changes nothing, the first reason stays."""
-    async with transaction(state.reads) as session:
-        found = await _find(session, serial_number)
-    if found.revoked_at is None:
-        await authority.revoke(found.serial_number, body.reason, by=caller.id, note=body.note)
-        facts = {"serial_number": found.serial_number, "reason": body.reason, "note": body.note}
-        update_id = parts_of(found.request_id)[0]
-        entry = audit.Entry(
-            "revocation_ordered", utc_now(), caller.id, update_id=update_id, facts=facts
-        )
-        async with transaction(state.sessions) as session:
-            await audit.append(session, entry)
-        await CARecord(state.sessions).revoked(found.serial_number, update_id, body.reason)
+    """Revoke for good; doing it again changes nothing, the first reason stays.
+
+    1. The order is on record, with who gave it and why.
+    2. The CA revokes.
+    3. The register says so. Broken off after 1 or 2, the same request goes on there.
+    """
+    async with transaction(state.sessions) as session:
+        found = await _ordered(session, serial_number, body, caller)
+    await authority.revoke(found.serial_number, body.reason, by=caller.id, note=body.note)
     async with transaction(state.reads) as session:
         row = await _find(session, found.serial_number)
-        return shown_certificate(row, await names_of(session, {row.person_id, row.revoked_by}))
+        shown = shown_certificate(row, await names_of(session, {row.person_id, row.revoked_by}))
+    update_id, _, _ = parts_of(row.request_id)
+    await CARecord(state.sessions).revoked(row.serial_number, update_id, row.revocation_reason)
+    return shown
+
+
+async def _ordered(
+    session: AsyncSession, serial_number: str, body: RevocationIn, caller: Caller
+) -> Listed:
+    """Return the certificate; the order to revoke it is on record, once, unless nobody gave one."""
+    row = await _find(session, serial_number)
+    reason, note, by = body.reason.value, body.note, caller.id
+    if row.revoked_at:
+        reason, note, by = row.revocation_reason, row.revocation_note, row.revoked_by
+    if not by:  # it was revoked with its card or by its update, which is on record there
+        return row
+    await alone_with(session, f"revocation {row.serial_number}")
+    update_id, _, _ = parts_of(row.request_id)
+    facts = {"serial_number": row.serial_number, "reason": reason, "note": note}
+    entry = audit.Entry("revocation_ordered", utc_now(), by, update_id=update_id, facts=facts)
+    if not await audit.holds(session, entry):
+        await audit.append(session, entry)
+    return row
 
 
 async def _find(session: AsyncSession, serial_number: str) -> Listed:

@@ -1,6 +1,7 @@
 """Secrets live in files that only their owner can read; nothing else holds them."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from cardflow.errors import Refused
@@ -29,11 +30,40 @@ def read_secret(path: Path) -> bytes:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Leave ``content`` in a new file that only the owner can read; an existing one is kept."""
+    """Leave ``content`` in a new file that only the owner can read; an existing one is kept.
+
+    The file is there whole or not at all, whenever this process is killed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=_started(path))  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(fresh, path)
+    finally:
+        Path(fresh).unlink()
+    _sync_directory(path.parent)
+
+
+def forget_secret(path: Path) -> None:
+    """Leave neither the file nor what a killed process left beside it while writing it."""
+    for file in (path, *path.parent.glob(f"{_started(path)}*")):
+        file.unlink(missing_ok=True)
+
+
+def _started(path: Path) -> str:
+    return f".{path.name}.new-"
+
+
+def _sync_directory(directory: Path) -> None:
+    """Return when the names in the directory are on disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def is_demo(path: Path) -> bool:

@@ -46,6 +46,17 @@ async def append(session: AsyncSession, entry: Entry) -> AuditEntry:
     return link
 
 
+async def holds(session: AsyncSession, entry: Entry) -> bool:
+    """Tell whether the same was remembered before, at whatever time."""
+    query = select(col(AuditEntry.text)).where(
+        col(AuditEntry.kind) == entry.kind,
+        col(AuditEntry.update_id) == entry.update_id,
+        col(AuditEntry.actor) == entry.actor,
+    )
+    facts = dict(entry.facts)
+    return any(json.loads(x)["facts"] == facts for x in (await session.scalars(query)).all())
+
+
 async def append_all(session: AsyncSession, entries: Sequence[Entry]) -> list[AuditEntry]:
     """Return the new links of the chain, in order; they are there when the transaction commits."""
     await session.flush()  # rows first

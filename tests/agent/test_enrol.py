@@ -155,6 +155,13 @@ def test_an_open_device_key_is_refused(tmp_path):
         state.device_key()
 
 
+def test_a_device_key_whose_writing_was_broken_off_is_made_anew_before_it_is_enrolled(tmp_path):
+    state = StateDir(tmp_path)
+    state.key_file.touch(0o600)
+
+    assert state.device_key().public_key() == state.device_key().public_key()
+
+
 @pytest.mark.parametrize(
     "text", ["cards.example", "https://", "https://a/b", "https://a?b", "https://u@a", "ftp://a"]
 )

@@ -95,6 +95,25 @@ async def test_a_change_that_never_reached_the_server_is_completed(server, state
     assert await is_known(door)
 
 
+@pytest.mark.parametrize("left", [b"", b"-----BEGIN PRIVATE KEY-----\nMC4CAQ"])
+async def test_a_next_key_whose_writing_was_broken_off_is_made_anew(server, state, keys, left):
+    state.next_key_file.write_bytes(left)
+    state.next_key_file.chmod(0o600)
+
+    assert await keys.try_to_renew()
+
+    assert server.device_key == raw_hex(state.device_key())
+    assert not state.next_key_file.exists()
+
+
+async def test_a_next_key_that_others_can_read_is_not_made_anew(state, keys):
+    state.next_device_key()
+    state.next_key_file.chmod(0o644)
+
+    with pytest.raises(Refused, match="chmod 600"):
+        await keys.renew()
+
+
 async def test_an_agent_that_runs_goes_on_after_the_answer_to_its_new_key_was_lost(
     server, state, door, keys
 ):

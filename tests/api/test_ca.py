@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import itertools
+import json
 import shutil
 from datetime import timedelta
 from urllib.parse import quote
@@ -18,17 +19,21 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from api.app import create_app
 from api.state import opened
-from cardflow.ca import Issued, Pending
+from cardflow.ca import Issued, Pending, RevocationReason
 from cardflow.ca.embedded import EmbeddedCA, open_issuing_key
 from cardflow.ca.tables import CaRequest
-from cardflow.db.tables import AuditEntry, Card, JournalEntry, Update
+from cardflow.db.ca_record import CARecord
+from cardflow.db.tables import AuditEntry, Card, Certificate, JournalEntry, Update
 from cardflow.db.views import text_of
 from cardflow.decisions import read, utc_now
+from cardflow.errors import Unavailable
 from cardflow.model import Act, Role, new_id
 from cardflow.sql import transaction
 from tests.api.conftest import client_of, reasons
 from tests.build import a_policy, an_entry, an_update
 from tests.ca.making import OFFICER, TWO_OFFICERS, Home, a_request
+from tests.db.rows import store
+from tests.db.test_expiry import a_certificate
 from tests.waiting import PATIENCE
 from workflows.card_update import workflow_id
 
@@ -438,6 +443,86 @@ async def test_a_revocation_keeps_who_ordered_it_and_their_note(sign_in, ask, wo
     assert answer.json()["revoked_by_name"] == "Omar"
     assert shown["revocation_note"] == "The card was lost."
     assert shown["on_crl"] == 2
+
+
+async def on_record(app):
+    """Return who ordered which revocation, and how the register has the certificate."""
+    async with transaction(app.state.cardflow.sessions) as session:
+        rows = (await session.scalars(select(AuditEntry).order_by(AuditEntry.number))).all()
+        row = await session.scalar(select(Certificate))
+    entries = [(x.kind, x.actor, json.loads(x.text)["facts"]) for x in rows if "revo" in x.kind]
+    return entries, row.state
+
+
+@pytest.fixture
+async def on_a_card(sign_in, ask, worker_ca, app):
+    """Return an officer, and the serial number of a certificate on a card of the register."""
+    omar, request, certificate = await issued(sign_in, ask, worker_ca)
+    number = f"{certificate.serial_number:x}"
+    holder = request.subject.person_id
+    card = Card(
+        id="c1", token_serial="0a", holder_id=holder, state="assigned", created_at=utc_now()
+    )
+    row = a_certificate(days=9, card_id="c1")
+    row.serial_number = number
+    await store(app.state.cardflow.sessions, card, row)
+    return omar, number
+
+
+@pytest.mark.parametrize("died", ["before it revoked", "after it revoked", "before the register"])
+async def test_a_revocation_that_broke_off_is_completed_by_the_same_request(
+    on_a_card, app, monkeypatch, died
+):
+    omar, number = on_a_card
+    revoke_there = EmbeddedCA.revoke
+
+    async def dies(ca, *arguments, **words):
+        if died == "after it revoked":
+            await revoke_there(ca, *arguments, **words)
+        raise Unavailable("killed")
+
+    with monkeypatch.context() as patch:
+        where = CARecord if died == "before the register" else EmbeddedCA
+        patch.setattr(where, "revoked" if where is CARecord else "revoke", dies)
+        first = await revoke(omar, number, note="It was lost.")
+    again = await revoke(omar, number, note="It was lost.")
+    once_more = await revoke(omar, number, reason="keyCompromise")
+
+    assert [x.status_code for x in (first, again, once_more)] == [503, 200, 200]
+    facts = {"serial_number": number, "reason": "superseded"}
+    entries, state = await on_record(app)
+    assert entries == [
+        ("revocation_ordered", again.json()["revoked_by"], {**facts, "note": "It was lost."}),
+        ("certificate_revoked", "", facts),
+    ]
+    assert state == "revoked"
+
+
+async def test_an_order_that_an_earlier_release_left_out_is_put_on_record(
+    on_a_card, worker_ca, app
+):
+    omar, number = on_a_card
+    me = (await omar.get("/api/v1/me")).json()["id"]
+    await worker_ca.revoke(number, RevocationReason.SUPERSEDED, by=me, note="It was lost.")
+
+    await revoke(omar, number, reason="keyCompromise")
+
+    entries, state = await on_record(app)
+    facts = {"serial_number": number, "reason": "superseded"}
+    assert entries[0] == ("revocation_ordered", me, {**facts, "note": "It was lost."})
+    assert state == "revoked"
+
+
+async def test_a_revocation_that_nobody_ordered_gets_no_order_by_being_asked_for_again(
+    on_a_card, worker_ca, app
+):
+    omar, number = on_a_card
+    await worker_ca.revoke(number, RevocationReason.SUPERSEDED)
+
+    await revoke(omar, number)
+
+    entries, state = await on_record(app)
+    assert ([kind for kind, *_ in entries], state) == (["certificate_revoked"], "revoked")
 
 
 async def test_the_authority_shows_its_certificates_and_crls(sign_in, worker_ca):

@@ -1,12 +1,14 @@
 """Settings: where they come from, what is refused, and that nothing secret is shown."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from cardflow.environment import Environment
 from cardflow.errors import Refused
-from cardflow.secret_files import DEMO_MARKER, read_secret, write_secret
+from cardflow.secret_files import DEMO_MARKER, forget_secret, read_secret, write_secret
 from cardflow.settings import Settings, load_settings, setting_name
 
 
@@ -240,6 +242,26 @@ def test_writing_a_secret_never_replaces_one(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_secret(tmp_path / "key", b"second")
     assert read_secret(tmp_path / "key") == b"first"
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_secret_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A process that is killed leaves what a call leaves that never returns."""
+    monkeypatch.setattr(os, call, lambda *_: pytest.exit("killed"))
+    monkeypatch.setattr(Path, "unlink", lambda *_: None)
+
+    with pytest.raises(pytest.exit.Exception):
+        write_secret(tmp_path / "key", b"first")
+    monkeypatch.undo()
+
+    assert not (tmp_path / "key").exists()
+    write_secret(tmp_path / "key", b"second")
+    assert read_secret(tmp_path / "key") == b"second"
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    forget_secret(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_secret_is_printed(tmp_path: Path) -> None:
