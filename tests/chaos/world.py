@@ -307,7 +307,7 @@ class World:
         return Strike(why, frozenset(look.desk.name for look in looks))
 
     async def look_at_cards(self, why: str) -> frozenset[str]:
-        """I3, I4 and I5 hold at this instant on every card; return the desks that were looked at."""
+        """I3, I4 and I5 hold at this instant on every card; return whose were looked at."""
         looks = await self._looks()
         await self._judge(looks, why)
         return frozenset(look.desk.name for look in looks)
@@ -366,9 +366,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, *, desks: int, database_url: str = "") -> AsyncIterator[World]:
+async def world(
+    directory: Path, *, desks: int, database_url: str = "", more_settings: str = ""
+) -> AsyncIterator[World]:
     """Yield the world with everything running and an old pair on each card."""
-    (directory / SETTINGS_FILE).write_text(_settings_text(directory, database_url))
+    told = _settings_text(directory, database_url) + more_settings
+    (directory / SETTINGS_FILE).write_text(told)
     here = World(directory, load_settings(directory))
     async with AsyncExitStack() as stack:
         await prepare(here.settings)

@@ -83,7 +83,7 @@ def test_every_point_has_its_kill_and_every_way_is_known() -> None:
     assert sorted(kill.name for kill in kills) == sorted(points())
     assert {kill.road for kill in kills} == {*MODES, *ROADS.values()}
     assert set(ROADS.values()) <= {*MODES, *POLICY_ROADS, *ROADS_THERE}
-    assert set(ON_ROADS) | set(ROADS.values()) == {*MODES, *POLICY_ROADS, *ROADS_THERE}
+    assert {*MODES, *ON_ROADS, *ROADS.values()} == {*MODES, *POLICY_ROADS, *ROADS_THERE}
     assert {point for kill in on_roads() for point in kill.points} <= points()
     assert set(ERRANDS.values()) == set(ERRANDS_THERE)
     assert {f"{effect}.done" for effect in (*ROADS, *ERRANDS)} <= points()
