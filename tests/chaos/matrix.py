@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 MODES = ("none", "R", "F", "RF")
-STOPS, SERVER_KILLS = 20, 20
+STOPS, SERVER_KILLS = 20, 12
+AT_ONCE = 2  # are killed beside the first
 RESTS_AT = (  # while somebody waits; the others are chosen by seed
     *("agent.get_jobs.done", "agent.post_results.before", "api.act.done", "api.hand_out.done"),
     *("api.complete.before", "helper.login.done", "helper.create_certificate.before"),
     *("helper.prompt.before", "record.publish.before", "worker.submit.done"),
 )
 REST = 7.0  # seconds: longer than each wait in ``zygote.SHORTENED``
-PAIRS_HERE, STOPS_HERE = 8, 2  # in the file of the single kills
+PAIRS_HERE, STOPS_HERE = 4, 2  # in the file of the single kills
 PAIRS_IN_SAMPLE = 3
 SAMPLE_OF_ROADS = {
     ("helper.destroy", "cleared"),
@@ -160,9 +161,9 @@ def on_roads() -> list[Fault]:
 
 
 def pairs() -> list[Fault]:
-    """Return kills of two different processes in one update: each point in each other mode.
+    """Return kills of several processes in one update: each point in each mode but its own.
 
-    So every point that all updates come by meets every mode, alone or in a pair.
+    So every point that all updates come by meets every mode, alone or beside others.
     """
     chance = Random(SEED)  # noqa: S311 (a repeatable choice, no secret)
     alone = {fault.points[0]: fault.road for fault in single_kills()}
@@ -173,11 +174,10 @@ def pairs() -> list[Fault]:
         while left:
             first = left.pop()
             others = [p for p in left if process_of(p) != process_of(first)]
-            if others:
-                left.remove(others[0])
-            second = others[0] if others else chance.choice(_elsewhere(first))
-            name = f"{first}+{second}, {mode}"
-            found.append(Fault(name, (first, second), mode, 2_000 + len(found)))
+            others = others[:AT_ONCE] or [chance.choice(_elsewhere(first))]
+            left = [point for point in left if point not in others]
+            name = f"{'+'.join([first, *others])}, {mode}"
+            found.append(Fault(name, (first, *others), mode, 2_000 + len(found)))
     return found + _pairs_on_roads(chance)
 
 

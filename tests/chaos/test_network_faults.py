@@ -59,15 +59,15 @@ def every_disturbance(lines: tuple[str, ...] = LINES) -> list[Disturbance]:
         for line in lines
         for kind in KINDS
         for way in (UP, DOWN)
-        for after in ((0, LATER) if has_middle(line, kind) else (0,))
+        for after in ((0, LATER) if has_middle(line, kind, way) else (0,))
         if (line, kind, way) != MEANINGLESS
     ]
     return [Disturbance(line, f, MODES[n % 4], n) for n, (line, f) in enumerate(faults)]
 
 
-def has_middle(line: str, kind: str) -> bool:
-    """Tell whether the fault happens in the middle of a talk too; a silence lasts for seconds."""
-    return line != "worker to relay" and kind not in ("black hole", "silence")
+def has_middle(line: str, kind: str, way: str) -> bool:
+    """Tell whether the fault happens in the middle of a talk too, to what is answered."""
+    return way == DOWN and line != "worker to relay" and kind not in ("black hole", "silence")
 
 
 class Network:

@@ -33,6 +33,7 @@ from typing import Any
 
 import httpx2
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.auth import SESSION_PREFIX, new_token, token_digest
 from cardflow.chain import START
@@ -177,7 +178,9 @@ class Instant:
         """Return the history up to the instant."""
         history = await self._world.temporal.get_workflow_handle(self._workflow_id).fetch_history()
         until = [e for e in history.events if e.event_time.ToNanoseconds() / 1e9 <= self._look.at]
-        return replace(history, events=until or history.events)
+        if not until:  # another update has begun since then, and its history hides that one's
+            raise RPCError("the history of then", RPCStatusCode.NOT_FOUND, b"")
+        return replace(history, events=until)
 
 
 @dataclass

@@ -8,8 +8,10 @@ case nothing, or what was found.
 
 import asyncio
 import json
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from tests.chaos.world import world
 if TYPE_CHECKING:
     from tests.chaos.case import Case
 
-SIZE = "24m"
+SIZE, DATABASE = "24m", "cardflow.db"
 FULL_SECONDS = 3.0
 FROM_THE_START = ""
 # Under which policy, and at which stage of its lane the disk is full.
@@ -34,8 +36,15 @@ CASES = {
 }
 
 
+def empty_log(database: Path) -> None:
+    """Leave SQLite no room in the log that it has: the next write needs some of the disk's."""
+    with closing(sqlite3.connect(database, timeout=10)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 async def full_for_a_while(disk: Disk) -> None:
     """There is no room, and then there is."""
+    await asyncio.to_thread(empty_log, disk.directory / DATABASE)
     disk.fill()
     try:
         await asyncio.sleep(FULL_SECONDS)
@@ -58,7 +67,7 @@ async def main(directory: Path) -> dict[str, str]:
     """Return what was found in each case."""
     small, found = directory / "small", {}
     disk = Disk(small)
-    url = f"sqlite+aiosqlite:///{small / 'cardflow.db'}"
+    url = f"sqlite+aiosqlite:///{small / DATABASE}"
     settings = f'document_dir = "{small / "documents"}"\n'
     async with world(directory, desks=1, database_url=url, more_settings=settings) as here:
         for number, (name, (policy, stage)) in enumerate(CASES.items()):
