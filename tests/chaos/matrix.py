@@ -1,6 +1,7 @@
 """Which process dies where, while which update is under way: every case, by fixed rules."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -173,13 +174,20 @@ def pairs() -> list[Fault]:
         left = [point for point in _on_every_road() if alone[point] != mode]
         chance.shuffle(left)
         while left:
-            first = left.pop()
-            others = [p for p in left if process_of(p) != process_of(first)]
-            second = others[0] if others else chance.choice(_elsewhere(first))
-            left = [point for point in left if point != second]
+            first, second = _two_of(left) or (left[0], chance.choice(_elsewhere(left[0])))
+            left = [point for point in left if point not in (first, second)]
             name = f"{first}+{second}, {mode}"
             found.append(Fault(name, (first, second), mode, 2_000 + len(found)))
     return found + _pairs_on_roads(chance)
+
+
+def _two_of(left: list[str]) -> tuple[str, str] | None:
+    """Return points of the two processes that most are left of, if there are two."""
+    (one, _), *rest = Counter(map(process_of, left)).most_common(2)
+    if not rest:
+        return None
+    first = next(point for point in left if process_of(point) == one)
+    return first, next(point for point in left if process_of(point) == rest[0][0])
 
 
 def _elsewhere(point: str) -> list[str]:
