@@ -111,7 +111,10 @@ class Connection:
             if self._door.key_is_due:
                 await self._keys.try_to_renew()
             answer = await _unless(
-                stop, self._until_heard("GET", path, lambda: None, patience=WAIT_SECONDS + 15)
+                stop,
+                self._until_heard(
+                    "GET", path, lambda: None, patience=WAIT_SECONDS + PATIENCE_SECONDS
+                ),
             )
             if answer is not None and answer.body:
                 await self._take(str(answer.body.get("job")), str(answer.body.get("task")))

@@ -25,6 +25,7 @@ from cardflow.errors import Unavailable
 Sessions = async_sessionmaker[AsyncSession]
 Row = TypeVar("Row")
 
+BUSY_SECONDS: float = 30  # that SQLite waits for who is writing
 BEGIN = "sqlite_begin"
 LOOKS = "looks_only"
 
@@ -57,14 +58,15 @@ def create_engine(url: str) -> AsyncEngine:
     """
     if not url.startswith("sqlite"):
         return _on_postgresql(url)
-    how = {"timeout": 30, "async_creator_fn": one_trip.connect}
+    how = {"timeout": BUSY_SECONDS, "async_creator_fn": one_trip.connect}
     engine = create_async_engine(url, connect_args=how, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=30000"):
+        busy = f"busy_timeout={round(BUSY_SECONDS * 1000)}"
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", busy):
             cursor.execute(f"PRAGMA {pragma}")  # allowed: composed-sql: three words of ours
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()

@@ -17,7 +17,7 @@ from tests.chaos.desk import Desk
 from tests.chaos.people import Answered, Ledger, Person
 
 if TYPE_CHECKING:
-    from tests.chaos.world import Armed, Stop, World
+    from tests.chaos.world import Armed, Stop, Strike, World
 
 STUCK_AFTER = 90  # seconds in which an update came no further, however many visits it had
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
@@ -26,6 +26,7 @@ LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
 AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"
+GOES_ON = {"preparing", "ready", "written", "cancelled", "ca_rejected"}
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
 
 
@@ -40,16 +41,38 @@ class Case:
         self.world, self.title, self.seed, self._own = world, title, seed, desk
         self._desk: Desk | None = None
         self._armed: list[Armed] = []
+        self._strikes: list[Strike] = []
+        self.refusals = dict.fromkeys(("olga", "otto"), 0)  # what they will say no to first
         self.ledgers: dict[str, Ledger] = {}
         self.expected: dict[str, str] = {}  # the stage that each update must end in
         self.chance = Random(seed)  # noqa: S311 (a repeatable order, no secret)
         self._began = time.time()
 
-    def arm(self, name: str, *, then: "Stop | None" = None) -> "Armed":
-        """Have the next process at the point stopped and killed, or do ``then``."""
-        armed = self.world.arm(name, then)
+    def arm(self, name: str, *, then: "Stop | None" = None, for_anybody: bool = False) -> "Armed":
+        """Have the next process that comes to the point stopped and killed, or do ``then``.
+
+        It is one that is at work for this case, unless that cannot be told.
+        """
+        whose = () if for_anybody or self._desk is None else self._names(self._desk)
+        armed = self.world.arm(name, then, whose)
         self._armed.append(armed)
         return armed
+
+    def _names(self, desk: Desk) -> list[str]:
+        """Return what tells that a process is at work for this case."""
+        signed_in = desk.holder.client.headers["Authorization"]
+        return [f"{desk.directory}/", desk.card_id, desk.agent_id, signed_in, *self.ledgers]
+
+    async def disarm(self) -> None:
+        """Have nobody stop any more: another try begins."""
+        armed, self._armed = self._armed, []
+        for one in armed:
+            if not one.hit.done():
+                await self.world.disarm(one)
+
+    async def killed(self, name: str, *, again: bool = True) -> None:
+        """Have a process killed whatever it does, once the cards were looked at."""
+        self._strikes.append(await self.world.killed(name, again=again))
 
     @property
     def all_hit(self) -> bool:
@@ -85,21 +108,21 @@ class Case:
         except BaseException as broken:
             error = error or broken
         finally:
-            for armed in self._armed:
-                if not armed.hit.done():
-                    self.world.disarm(armed.name)
+            points = [armed.name for armed in self._armed]
+            await self.disarm()
         await self._leave(is_sound=error is None and not findings)
         if isinstance(error, asyncio.CancelledError):
             raise error
         if error is not None:
-            raise Broken(self._told([f"{type(error).__name__}: {error}"])) from error
+            raise Broken(self._told([f"{type(error).__name__}: {error}"], points)) from error
         if findings:
-            raise Broken(self._told(findings))
+            raise Broken(self._told(findings, points))
 
-    def _told(self, findings: list[str]) -> str:
-        points = ", ".join(armed.name for armed in self._armed)
+    def _told(self, findings: list[str], points: list[str]) -> str:
         alarms = self._desk.alarms if self._desk else []
-        head = f"{self.title} [seed {self.seed}; {points}]: " + "; ".join([*findings, *alarms])
+        head = f"{self.title} [seed {self.seed}; {', '.join(points)}]: " + "; ".join(
+            [*findings, *alarms]
+        )
         log = FAILED / f"{self.title}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(f"{head}\n\n{self.world.merged_log(self._began)}\n")
@@ -138,21 +161,36 @@ class Case:
     ) -> str:
         """Have the card under the policy and the holder's update of it open; return its id."""
         desk = await self.desk()
-        desk.update_id = ""  # between two updates there is no old pair
+        desk.update_id = ""
         seen = await self.world.seen_on(desk)
         complete = frozenset(x["cka_id"] for x in seen["certificates"] if x["complete"])
-        desk.old = complete - set(await self.world.owed(desk))
+        old = complete - set(await self.world.owed(desk))
+        desk.expect(old, is_clearing=not complete)
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})
         plan = await self._plan(desk)
         if beforehand:
             await beforehand()
         ledger = Ledger()
-        opened = await self._opened(desk, plan["digest"], ledger)
+        return self._under_way(desk, await self._opened(desk, plan["digest"], ledger), ledger)
+
+    def _under_way(self, desk: Desk, opened: Any, ledger: Ledger) -> str:
         update_id = str(opened["id"])
         self.ledgers[update_id], desk.update_id = ledger, update_id
         self.expected[update_id] = "completed"
+        for armed in self._armed:
+            if armed.whose and not armed.hit.done():
+                self.world.belongs(armed, update_id)
         return update_id
+
+    async def clear(self) -> str:
+        """The holder has the card cleared; return the update that does it, which is open."""
+        desk, ledger = await self.desk(), Ledger()
+        path = f"/cards/{desk.card_id}/clear"
+        await self._plan(desk, path)
+        desk.expect(frozenset(), is_clearing=True)
+        body = {"reason": "all of it goes", "confirm": desk.card.serial}
+        return self._under_way(desk, await desk.holder.post(path, ledger, json=body), ledger)
 
     async def _opened(self, desk: Desk, digest: str, ledger: Ledger) -> Any:
         """Return the new update; who is told to look again, at the card or at the plan, does."""
@@ -167,10 +205,10 @@ class Case:
             digest = (await self._plan(desk))["digest"]
         raise Broken("the plan is another one each time it is looked at")
 
-    async def _plan(self, desk: Desk) -> Any:
+    async def _plan(self, desk: Desk, path: str = "") -> Any:
         """Return a plan that nothing speaks against, once the card's last contents are known."""
         for _ in range(400):
-            plan = await desk.holder.get(f"/cards/{desk.card_id}/plan")
+            plan = await desk.holder.get(path or f"/cards/{desk.card_id}/plan")
             if not plan["plan"]["objections"]:
                 return plan
             await asyncio.sleep(LOOK_EVERY)
@@ -185,12 +223,25 @@ class Case:
             if view and (now := _stages(view)) != moved:
                 moved, deadline = now, time.monotonic() + STUCK_AFTER
             if view and (view["stage"] in ENDED or _stands_at(view, until)):
+                await self._learnt(view)
                 return view
             if deadline and time.monotonic() > deadline:
                 raise Broken(f"I10: stuck: {_standing(view)}")
-            is_wanted = self.expected[update_id] == "completed"
+            is_wanted = self.expected[update_id] != "cancelled"
             if not (view and is_wanted and await turns.take(view)):
                 await asyncio.sleep(LOOK_EVERY)
+
+    async def _learnt(self, view: dict[str, Any]) -> None:
+        """From now on the card must have what the update wrote, and what it could not replace."""
+        desk, lanes = await self.desk(), view["state"]["lanes"]
+        kept = {
+            ref["cka_id"]
+            for lane in lanes
+            if lane["stage"] == "ca_rejected"
+            for ref in lane["plan"]["retires"]
+        }
+        is_clearing = desk.is_clearing and not any(lane["stage"] == "written" for lane in lanes)
+        desk.expect(desk.old - kept, is_clearing=is_clearing)
 
     async def view(self, update_id: str) -> dict[str, Any]:
         """Return the update's state as it is on record; empty before it is."""
@@ -212,13 +263,15 @@ class Case:
         """Return what is wrong once every point was hit and the world has come to rest."""
         from tests.chaos.oracle import findings
 
+        desk = await self.desk()
         for armed in self._armed:
             try:
                 async with asyncio.timeout(HIT_WITHIN):
-                    await asyncio.shield(armed.hit)
+                    self._strikes.append(await asyncio.shield(armed.hit))
             except TimeoutError:
                 return [f"{armed.name} was never reached"]
-        desk = await self.desk()
+        if unseen := [strike.what for strike in self._strikes if desk.name not in strike.seen]:
+            return [f"nobody looked at the card at {', '.join(unseen)}"]
         deadline = time.monotonic() + SETTLED_WITHIN
         while True:
             found = [*desk.alarms, *self._deserters()]
@@ -257,7 +310,7 @@ class Turns:
                 return True
         stages = {lane["stage"] for lane in view["state"]["lanes"]}
         place = ("continue", view["state"]["events"])
-        if place in self.done or not stages <= {"preparing", "ready", "written", "cancelled"}:
+        if place in self.done or not stages <= GOES_ON:
             return False
         since = self.seen.setdefault(place, time.monotonic())
         if time.monotonic() < since + (THOUGHT if view["state"]["visited"] else PATIENCE):
@@ -293,16 +346,24 @@ class Turns:
         olga = self.case.world.people["olga"]
         shown = await olga.get(f"/updates/{self.update_id}")
         digest = next(x["decision_digest"] for x in shown["lanes"] if x["lane"] == name)
-        body = {"verdict": "approve", "reason": "", "digest": digest}
-        return await self._post(olga, f"{path}/decisions", json=body)
+        return await self._say("olga", f"{path}/decisions", digest)
 
     async def _decide_at_ca(self) -> bool:
         otto = self.case.world.people["otto"]
         for request in (await otto.get("/ca/requests?state=pending"))["items"]:
             if request["update_id"] == self.update_id:
-                body = {"verdict": "approve", "reason": "", "digest": request["decision_digest"]}
-                return await self._post(otto, f"/ca/requests/{request['id']}/decisions", json=body)
+                path = f"/ca/requests/{request['id']}/decisions"
+                return await self._say("otto", path, request["decision_digest"])
         return False
+
+    async def _say(self, who: str, path: str, digest: str) -> bool:
+        """Say no as often as the case wants it, and yes afterwards."""
+        is_no = self.case.refusals[who] > 0
+        told = ("reject", "it cannot be read") if is_no else ("approve", "")
+        body = {"verdict": told[0], "reason": told[1], "digest": digest}
+        if done := await self._post(self.case.world.people[who], path, json=body):
+            self.case.refusals[who] -= is_no
+        return done
 
     async def _post(self, who: Person, path: str, **content: Any) -> bool:
         """Say it; a no to what the record showed too late is no fault."""

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from agent.enrol import enrol
 from agent.settings import StateDir
@@ -11,6 +10,7 @@ from cardflow.settings import Settings
 from cli.demo_card import DemoCard, module
 from tests.chaos.people import Person
 
+PROMPT_SECONDS = 2
 PINENTRY = """\
 #!/bin/sh
 # The holder at the PIN prompt; each PIN that is typed leaves a line.
@@ -37,9 +37,13 @@ class Desk:
     agent_id: str = ""
     update_id: str = ""
     old: frozenset[str] = frozenset()  # CKA_IDs of the complete pairs before the update
-    is_clearing: bool = False
+    is_clearing: bool = True  # no pair is there that must stay: none was yet, or all of them go
+    turn: int = 0  # changes with ``old`` and ``is_clearing``
     alarms: list[str] = field(default_factory=list)  # what was wrong at the instant of a kill
-    looks: list[dict[str, Any]] = field(default_factory=list)
+
+    def expect(self, old: frozenset[str], *, is_clearing: bool) -> None:
+        """Say what the card carries from now on."""
+        self.old, self.is_clearing, self.turn = old, is_clearing, self.turn + 1
 
     @property
     def state(self) -> StateDir:
@@ -66,7 +70,11 @@ class Desk:
     async def enrol(self, settings: Settings) -> None:
         """The workstation is enrolled and confirmed by its holder."""
         self.state.path.mkdir(mode=0o700, parents=True)
-        lines = [f"pinentry = {json.dumps(str(self.directory / 'pinentry'))}", 'log_level = "info"']
+        lines = [f"prompt_seconds = {PROMPT_SECONDS}"]
+        lines += [
+            f"pinentry = {json.dumps(str(self.directory / 'pinentry'))}",
+            'log_level = "info"',
+        ]
         lines += ["[[modules]]", 'name = "softhsm"', f"path = {json.dumps(module())}"]
         (self.state.path / "agent.toml").write_text("\n".join(lines) + "\n")
         code = (await self.holder.post("/agents/codes"))["code"]

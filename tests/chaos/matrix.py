@@ -1,8 +1,9 @@
 """Which process dies where, while which update is under way: every case, by fixed rules."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import cycle
 from random import Random
@@ -19,13 +20,26 @@ if TYPE_CHECKING:
     from tests.chaos.world import World
 
 MODES = ("none", "R", "F", "RF")
-PAIRS, STOPS, SERVER_KILLS = 60, 20, 20
-PAIRS_HERE, STOPS_HERE = 8, 2  # in the file of the single kills
+WITH_FORMS = ("R", "F", "RF")
+STOPS, SERVER_KILLS = 20, 12
+RESTS_AT = (  # while somebody waits; the others are chosen by seed
+    *("agent.get_jobs.done", "agent.post_results.before", "api.act.done", "api.hand_out.done"),
+    *("api.complete.before", "helper.login.done", "helper.create_certificate.before"),
+    *("helper.prompt.before", "record.publish.before", "worker.submit.done"),
+)
+REST = 7.0  # seconds: longer than each wait in ``zygote.SHORTENED``
+PAIRS_HERE, STOPS_HERE = 4, 2  # in the file of the single kills
 PAIRS_IN_SAMPLE = 3
+SAMPLE_OF_ROADS = {
+    ("helper.destroy", "cleared"),
+    ("api.record_decision", "one lane rejected"),
+    ("api.act", "handed in again"),
+    ("worker.revoke", "lost while a form is out"),
+}
 LONGEST_UPDATE = 3.0
 MORE_TRIES, LATE_HIT = 2, 5  # seconds after an update in which its afterwork is done
 SEED = 20_261_127
-POLICY_ROADS = ("officer", "portal", "signed")
+POLICY_ROADS = ("officer", "portal", "signed", "two")
 # Points that only some updates come by; all others take the modes in turn.
 ROADS = {
     "ca.begin": "officer",
@@ -59,6 +73,33 @@ ERRANDS = {
     "api.idempotent": "a code for a workstation",
     "agent.post_device-key": "a new device key",
     "ca.responder": "a lost OCSP signer",
+}
+# No update's: nothing tells whom a process is at work for there.
+FOR_ANYBODY = {*ERRANDS, "ca.crl", "api.checkpoint", "api.export_checkpoint"}
+# What is done on roads that only some updates take; each meets one kill there, before or after.
+ON_ROADS = {
+    "two": ("worker.submit", "helper.generate", "helper.create_certificate", "record.publish"),
+    "one lane rejected": (
+        *("ca.decide", "api.record_decision", "worker.poll", "record.publish", "mail.send"),
+        *("helper.create_certificate", "api.complete", "agent.post_results"),
+    ),
+    "all or nothing": ("ca.decide", "api.nudge", "record.publish", "ca.revoke", "worker.revoke"),
+    "handed in again": ("api.journal", "api.act", "record.publish"),
+    "scanned again": ("api.store_document", "api.record_document", "worker.publish"),
+    "cleared": (
+        *("api.journal", "api.start", "record.open", "api.keep_answer", "helper.destroy"),
+        *("agent.post_results", "api.complete", "record.publish", "ca.revoke", "worker.revoke"),
+    ),
+    "lost while a form is out": (
+        *("api.journal", "api.act", "record.publish", "ca.revoke", "worker.revoke"),
+        "record.revoked",
+    ),
+    "lost at the CA": ("api.act", "ca.cancel", "worker.withdraw", "record.publish"),
+    "lost during a write": (
+        *("helper.generate", "helper.create_certificate", "agent.post_results", "api.act"),
+        *("ca.commit", "record.publish"),
+    ),
+    "lost after a write": ("worker.revoke", "ca.revoke", "record.revoked"),
 }
 
 
@@ -110,26 +151,77 @@ def process_of(point: str) -> str:
     return "worker" if first in ("mail", "record", "ca") else first
 
 
+def on_roads() -> list[Fault]:
+    """Return kills on the roads that the modes do not lead to."""
+    ways = [(road, effect) for road, effects in ON_ROADS.items() for effect in effects]
+    return [
+        Fault(f"{effect}.{side}, {road}", (f"{effect}.{side}",), road, 1_000 + number)
+        for number, (road, effect) in enumerate(ways)
+        for side in [("before", "done")[number % 2]]
+    ]
+
+
 def pairs() -> list[Fault]:
-    """Return kills of two different processes in one update, by seed."""
+    """Return kills of two different processes in one update.
+
+    Each point that all updates come by is killed at in each mode with forms, here or alone; what
+    happens without forms happens in all of them too.
+    """
     chance = Random(SEED)  # noqa: S311 (a repeatable choice, no secret)
-    common, found = _on_every_road(), {}
-    while len(found) < PAIRS:
-        first, second = chance.sample(common, 2)
-        if process_of(first) != process_of(second):
-            name = f"{first}+{second}"
-            found.setdefault(name, Fault(name, (first, second), chance.choice(MODES), len(found)))
-    return list(found.values())
+    alone = {fault.points[0]: fault.road for fault in single_kills()}
+    found = []
+    for mode in WITH_FORMS:
+        left = [point for point in _on_every_road() if alone[point] != mode]
+        chance.shuffle(left)
+        while left:
+            first, second = _two_of(left) or (left[0], chance.choice(_elsewhere(left[0])))
+            left = [point for point in left if point not in (first, second)]
+            name = f"{first}+{second}, {mode}"
+            found.append(Fault(name, (first, second), mode, 2_000 + len(found)))
+    return found + _pairs_on_roads(chance)
+
+
+def _two_of(left: list[str]) -> tuple[str, str] | None:
+    """Return points of the two processes that most are left of, if there are two."""
+    (one, _), *rest = Counter(map(process_of, left)).most_common(2)
+    if not rest:
+        return None
+    first = next(point for point in left if process_of(point) == one)
+    return first, next(point for point in left if process_of(point) == rest[0][0])
+
+
+def _elsewhere(point: str) -> list[str]:
+    return [p for p in _on_every_road() if process_of(p) != process_of(point)]
+
+
+def _pairs_on_roads(chance: Random) -> list[Fault]:
+    """Return for each special road its first effect with one that all roads have."""
+    found = []
+    for effect, road in ROADS.items():
+        if road in MODES or road == "an agent that goes away":
+            continue
+        first = f"{effect}.{chance.choice(('before', 'done'))}"
+        second = chance.choice(_elsewhere(first))
+        name = f"{first}+{second}, {road}"
+        found.append(Fault(name, (first, second), road, 3_000 + len(found)))
+    return found
 
 
 def stops() -> list[Fault]:
     """Return processes that rest for longer than anybody waits for them, and go on."""
     chance = Random(SEED)  # noqa: S311 (a repeatable choice, no secret)
-    chosen = chance.sample(_on_every_road(), STOPS)
+    singles = [fault for fault in single_kills() if _may_rest(fault)]
+    fixed = [fault for fault in singles if fault.name in RESTS_AT]
+    others = [fault for fault in singles if fault not in fixed]
+    chosen = [*fixed, *chance.sample(others, STOPS - len(fixed))]
     return [
-        Fault(f"rest at {point}", (point,), MODES[n % 4], n, Stop(7))
-        for n, point in enumerate(chosen)
+        replace(fault, name=f"rest at {fault.name}", then=Stop(REST), seed=n)
+        for n, fault in enumerate(chosen)
     ]
+
+
+def _may_rest(fault: Fault) -> bool:
+    return fault.effects[0] not in ERRANDS and fault.road != "an agent that goes away"
 
 
 def random_kills(whom: str) -> list[Fault]:
@@ -144,7 +236,7 @@ def random_kills(whom: str) -> list[Fault]:
 
 def on_sqlite() -> list[Fault]:
     """Return the cases that need no database of their own: each single kill, some of the others."""
-    return [*single_kills(), *pairs()[:PAIRS_HERE], *stops()[:STOPS_HERE]]
+    return [*single_kills(), *on_roads(), *pairs()[:PAIRS_HERE], *stops()[:STOPS_HERE]]
 
 
 def on_postgresql() -> list[Fault]:
@@ -164,7 +256,9 @@ def is_in_sample(fault: Fault) -> bool:
     in ``make test`` beside them.
     """
     if len(fault.points) != 1 or fault.then:
-        return fault.seed < (1 if fault.then else PAIRS_IN_SAMPLE)
+        return fault.seed < (1 if fault.then else 2_000 + PAIRS_IN_SAMPLE)
+    if fault.seed >= 1_000:
+        return (fault.effects[0], fault.road) in SAMPLE_OF_ROADS
     effects = sorted({point.rpartition(".")[0] for point in every_point()})
     turn, is_left_out = divmod(effects.index(fault.effects[0]), 2)
     return not is_left_out and fault.points[0].endswith(("before", "done")[turn % 2])
@@ -202,24 +296,19 @@ class Run:
     async def _one(self, world: "World", fault: Fault) -> None:
         async with world.case(fault.name, seed=fault.seed) as case:
             await case.desk()
-            for point in fault.points:
-                await self._alone(point, case, fault)
             errand = next((ERRANDS[e] for e in fault.effects if e in ERRANDS), "")
-            away = asyncio.create_task(self._kill(world, fault))
-            await travelled(case, fault.road, errand)
-            await away
-            for _ in range(MORE_TRIES):
+            for tries_left in reversed(range(1 + MORE_TRIES)):
+                await case.disarm()  # all points are to be met in one update
+                for point in fault.points:
+                    known = point.rpartition(".")[0] not in FOR_ANYBODY and tries_left > 0
+                    case.arm(point, then=fault.then, for_anybody=not known)
+                away = asyncio.create_task(self._kill(case, fault))
+                await travelled(case, fault.road, errand)
+                await away
                 if await case.was_hit(LATE_HIT):
-                    break
-                await travelled(case, fault.road, errand)  # a neighbour's kill took it elsewhere
+                    break  # else a neighbour's kill took it elsewhere
 
-    async def _kill(self, world: "World", fault: Fault) -> None:
+    async def _kill(self, case: "Case", fault: Fault) -> None:
         if fault.whom:
             await asyncio.sleep(fault.after)
-            await world.processes[fault.whom].killed()
-
-    async def _alone(self, point: str, case: "Case", fault: Fault) -> None:
-        """Arm a point, once nobody else waits there."""
-        while point in case.world.armed:
-            await asyncio.wait({case.world.armed[point].hit})
-        case.arm(point, then=fault.then)
+            await case.killed(fault.whom)

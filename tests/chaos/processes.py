@@ -138,7 +138,7 @@ def inherited(**more: str) -> dict[str, str]:
 
 def armed_with(directory: Path) -> dict[str, str]:
     """Return what a process's environment says so that its failpoints count."""
-    for name in ("armed", "fired"):
+    for name in ("armed", "fired", "whose"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     (directory / "trace").touch()
     return {VARIABLE: str(directory)}

@@ -1,13 +1,14 @@
 """The ways that updates take in the matrix, and the errands that go on beside them."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cardflow.ca.embedded.keys import Layout
 from cli.key_changes import change_job_key
 from tests.chaos.forking import is_alive
-from tests.chaos.processes import kill
 from tests.chaos.world import fork
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Way = Callable[["Case"], Awaitable[None]]
 TRIES = 4
+REVOKED_WITHIN = 30  # seconds
 TRIAL = ("/policies/none/mails/completed/en/test", {"subject": "Hello", "body": "A trial."})
 
 
@@ -60,7 +62,8 @@ async def agent_that_goes_away(case: "Case") -> None:
     process = case.world.processes[f"agent-{desk.name}"]
     for _ in range(TRIES):
         async with process.turn:
-            update_id = await case.open("R", beforehand=lambda: kill(process.pid))
+            gone = partial(case.killed, process.name, again=False)
+            update_id = await case.open("R", beforehand=gone)
             await asyncio.sleep(1)  # what was polled for the agent is given back
             await process.up()
         await case.finish(update_id)
@@ -72,11 +75,129 @@ async def agent_that_goes_away(case: "Case") -> None:
 async def new_job_key(case: "Case") -> None:
     """Jobs are signed by another key, which the agent must find named by the one it knows."""
     change_job_key(case.world.settings)
-    await case.world.processes["api"].killed()
+    await case.killed("api")
     await case.run("none")
 
 
+async def one_lane_rejected(case: "Case") -> None:
+    """An officer rejects one of two certificates; the other one is written."""
+    await _rejected_by_otto(case, "two", "completed")
+
+
+async def all_or_nothing(case: "Case") -> None:
+    """An officer rejects one of two certificates, and the policy wants both or none."""
+    await _rejected_by_otto(case, "strict", "rejected")
+
+
+async def _rejected_by_otto(case: "Case", policy: str, stage: str) -> None:
+    case.refusals["otto"] = 1
+    update_id = await case.open(policy)
+    case.expected[update_id] = stage
+    await case.finish(update_id)
+    assert not case.refusals["otto"], "nobody was asked"
+
+
+async def handed_in_again(case: "Case") -> None:
+    """An operator rejects what came by post; the holder hands in again."""
+    case.refusals["olga"] = 1
+    await case.run("RF")
+    assert not case.refusals["olga"], "nobody was asked"
+
+
+async def scanned_again(case: "Case") -> None:
+    """An operator rejects two scans; the holder uploads a third."""
+    case.refusals["olga"] = 2
+    await case.run("portal")
+    assert not case.refusals["olga"], "nobody was asked"
+
+
+async def cleared(case: "Case") -> None:
+    """The holder has the card cleared, and gets a new pair afterwards."""
+    await case.finish(await case.clear())
+    await case.run("none")
+
+
+async def lost_while_a_form_is_out(case: "Case") -> None:
+    """The card is reported lost while its new certificate waits for a form."""
+    await _lost(case, "F", "awaiting_certificate_form")
+
+
+async def lost_at_the_ca(case: "Case") -> None:
+    """The card is reported lost while an officer is waited for."""
+    await _lost(case, "officer", "at_ca")
+
+
+async def lost_during_a_write(case: "Case") -> None:
+    """The card is reported lost as soon as the update is open, with its visit under way."""
+    update_id = await case.open("none")
+    await reported_lost(case, update_id)
+
+
+async def lost_after_a_write(case: "Case") -> None:
+    """The card is reported lost when its new pair has just been written."""
+    update_id = await case.run("none")
+    await reported_lost(case, update_id)
+
+
+async def _lost(case: "Case", policy: str, stage: str) -> None:
+    update_id = await case.open(policy)
+    await case.finish(update_id, until=stage)
+    await reported_lost(case, update_id)
+
+
+async def reported_lost(case: "Case", update_id: str) -> None:
+    """The card is reported lost, nothing of it stays good, and then it is found again."""
+    desk, world = await case.desk(), case.world
+    good = {row["serial_number"] for row in await _certificates(case) if not row["revoked_at"]}
+    case.expected[update_id] = "cancelled"
+    before = (await case.view(update_id)).get("stage", "")
+    answer = await desk.holder.post(f"/cards/{desk.card_id}/report-lost", json={"reason": "gone"})
+    if (ended := (await case.finish(update_id))["stage"]) == "completed":
+        waited = before in ("pending", "ready") and before != "completed"
+        assert not waited, f"I12: an update that waited went on: {answer}"
+        case.expected[update_id] = "completed"  # it was faster than the report
+    bad = await _all_compromised(case, good, replaced=ended == "completed")
+    assert not bad, f"I6: reported lost, and not revoked for it: {bad}"
+    await world.people["ada"].patch(f"/cards/{desk.card_id}", {"disabled": False})
+    await case.run("none")
+
+
+async def _all_compromised(case: "Case", good: set[str], *, replaced: bool) -> list[str]:
+    """Return the certificates whose keys are not told to be in foreign hands, after a while."""
+    until = time.monotonic() + REVOKED_WITHIN
+    while True:
+        rows = await _certificates(case)
+        # What was good at the report, and what the update was issued since then.
+        counted = [r for r in rows if r["serial_number"] in good or not r["revoked_at"]]
+        reasons = {"keyCompromise", "superseded"} if replaced else {"keyCompromise"}
+        bad = [
+            f"{row['serial_number']}: {row['revocation_reason'] or 'good'}"
+            for row in counted
+            if not row["revoked_at"] or row["revocation_reason"] not in reasons
+        ]
+        if not bad or time.monotonic() > until:
+            return bad
+        await asyncio.sleep(0.2)
+
+
+async def _certificates(case: "Case") -> list[dict[str, Any]]:
+    return await case.world.records.rows(
+        "SELECT serial_number, revoked_at, revocation_reason FROM ca_certificates "
+        "WHERE person_id = :person AND certificate_pem <> ''",
+        person=(await case.desk()).holder.id,
+    )
+
+
 ROADS: dict[str, Way] = {
+    "one lane rejected": one_lane_rejected,
+    "all or nothing": all_or_nothing,
+    "handed in again": handed_in_again,
+    "scanned again": scanned_again,
+    "cleared": cleared,
+    "lost while a form is out": lost_while_a_form_is_out,
+    "lost at the CA": lost_at_the_ca,
+    "lost during a write": lost_during_a_write,
+    "lost after a write": lost_after_a_write,
     "cancelled at the CA": cancelled_at_the_ca,
     "a form by mail": form_by_mail,
     "an agent that goes away": agent_that_goes_away,

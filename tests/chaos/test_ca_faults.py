@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import text
 from temporalio.worker import Worker
 
+from cardflow.ca import Rejected
+from cardflow.ca.embedded.intake import WITHDRAWN
 from cardflow.db import audit
 from cardflow.model import Act, Mode, Role, Stage, Verdict, new_id
 from cardflow.settings import Settings
@@ -52,6 +54,14 @@ WHILE_POLLED = [
     {"poll": ["away", "stale", "lost"]},
     {"poll": [""], "ca_certificates": ["away"]},
 ]
+AT_WITHDRAWAL = [
+    {"cancel": ["away"]},
+    {"cancel": ["lost"]},
+    {"cancel": ["twice"]},
+    {"cancel": ["away", "lost"]},
+    {"cancel": ["lost", "lost"], "find": ["away"]},
+]
+NEVER = 100  # tries: more than there are until the holder gives up
 AT_REVOCATION = [
     {"revoke": ["away"]},
     {"revoke": ["lost"]},
@@ -100,6 +110,18 @@ class Town(Installation):
         async with transaction(self.sessions) as session:
             rows = await session.execute(text(query), {"id": f"{self.update.update_id}:%"})
             return [row._mapping for row in rows]
+
+    async def requests(self):
+        """Return how the update's requests stand in the CA's own table."""
+        query = "SELECT state FROM ca_requests WHERE request_id LIKE :id"
+        async with transaction(self.sessions) as session:
+            rows = await session.execute(text(query), {"id": f"{self.update.update_id}:%"})
+            return [row.state for row in rows]
+
+    async def give_up(self):
+        """The holder cancels the update, which ends at once."""
+        await self.act(build.an_action(self.update, Act.CANCEL, build.HOLDER, Role.HOLDER))
+        assert await self.handle.result() is Stage.CANCELLED
 
     async def judged(self, stage, *, certificates):
         """The world is as it must be after the update."""
@@ -177,8 +199,7 @@ async def test_an_answer_that_is_not_heard_is_asked_for_again(town, troubles):
 @pytest.mark.parametrize("troubles", named(AT_REVOCATION, soon={"revoke": ["lost"]}))
 async def test_what_nobody_wants_any_more_is_revoked_in_the_end(town, troubles):
     await town.approved(troubles)
-    await town.act(build.an_action(town.update, Act.CANCEL, build.HOLDER, Role.HOLDER))
-    assert await town.handle.result() is Stage.CANCELLED
+    await town.give_up()
 
     async def revoked():
         return [row["revoked_at"] for row in await town.certificates()]
@@ -186,3 +207,33 @@ async def test_what_nobody_wants_any_more_is_revoked_in_the_end(town, troubles):
     rows = await until(revoked, all, what="the revocation")
     assert len(rows) == 1
     await town.judged(Stage.CANCELLED, certificates=1)
+
+
+@pytest.mark.parametrize("troubles", named(AT_WITHDRAWAL, soon={"cancel": ["lost"]}))
+async def test_what_is_withdrawn_is_withdrawn_once_whatever_the_line_does(town, troubles):
+    await town.open(OFFICER, {})
+    await town.until_stage(Stage.PENDING)
+    await until(town.requests, any, what="the request at the CA")
+    town.line.troubles = {verb: list(told) for verb, told in troubles.items()}
+    await town.give_up()
+
+    assert await until(town.requests, lambda at_ca: "pending" not in at_ca, what="the end") == [
+        "cancelled"
+    ]
+    await until(lambda: not any(town.line.troubles.values()), what="the last trouble")
+    await town.judged(Stage.CANCELLED, certificates=0)
+
+
+@pytest.mark.parametrize("profile", [AUTOMATIC, pytest.param(OFFICER, marks=pytest.mark.slow)])
+async def test_a_request_that_comes_after_its_withdrawal_is_not_taken_in(town, profile):
+    """The CA commits what timed out only when the holder has long given up."""
+    town.line.overtaken.clear()
+    await town.open(profile, {"submit": ["late", *["away"] * NEVER], "cancel": ["passed"]})
+    await until(lambda: town.line.troubles["submit"][:1] == ["away"], what="the first try")
+    await town.give_up()
+
+    (answer,) = await until(lambda: town.line.overtaken, what="the late request")
+    assert answer == Rejected(WITHDRAWN)
+    assert await town.requests() == ["cancelled"]
+    town.line.troubles["submit"] = []
+    await town.judged(Stage.CANCELLED, certificates=0)

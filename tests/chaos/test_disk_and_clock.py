@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from cardflow.settings import setting_name
 from tests.chaos.case import Case
 from tests.chaos.instruments.full_disk import SCENARIOS
+from tests.chaos.instruments.full_world import CASES
 from tests.chaos.processes import inherited
 from tests.chaos.world import World
 from tests.databases import Databases, Files
@@ -69,6 +70,30 @@ def test_a_line_of_the_journal_that_had_no_room_does_not_count(on_a_full_disk, n
     found = on_a_full_disk[name]
     assert "No space left" in found["told"]
     assert (found["torn"], found["first"], found["again"]) == ("", True, "again")
+
+
+@pytest.fixture(scope="module")
+def in_a_small_world(tmp_path_factory):
+    """What was found of each update that met a full disk."""
+    directory = tmp_path_factory.mktemp("small-world")
+    done = subprocess.run(
+        [*ALONE, sys.executable, "-m", "tests.chaos.instruments.full_world", str(directory)],
+        cwd=PROJECT,
+        capture_output=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.softhsm
+@pytest.mark.temporal
+@pytest.mark.parametrize("name", CASES)
+def test_an_update_ends_though_the_disk_was_full_for_a_while(in_a_small_world, name):
+    assert in_a_small_world[name] == ""
 
 
 # Clocks. libfaketime stands before one of the world's processes; all others have the true time.

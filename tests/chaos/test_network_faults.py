@@ -32,7 +32,7 @@ LINES = (
     "people to API",
 )
 TO_DATABASE = ("API to database", "worker to database")
-KINDS = ("delay", "black hole", "reset", "truncate", "duplicate")
+KINDS = ("delay", "black hole", "silence", "reset", "truncate", "duplicate")
 LATER = 2_500  # bytes: in the middle of a talk, not at its first words
 # In clear nobody tells an answer that comes twice from the next one; the agents' TLS does.
 MEANINGLESS = ("people to API", "duplicate", DOWN)
@@ -59,10 +59,15 @@ def every_disturbance(lines: tuple[str, ...] = LINES) -> list[Disturbance]:
         for line in lines
         for kind in KINDS
         for way in (UP, DOWN)
-        for after in ((0, LATER) if line != "worker to relay" else (0,))
+        for after in ((0, LATER) if has_middle(line, kind, way) else (0,))
         if (line, kind, way) != MEANINGLESS
     ]
     return [Disturbance(line, f, MODES[n % 4], n) for n, (line, f) in enumerate(faults)]
+
+
+def has_middle(line: str, kind: str, way: str) -> bool:
+    """Tell whether the fault happens in the middle of a talk too, to what is answered."""
+    return way == DOWN and line != "worker to relay" and kind not in ("black hole", "silence")
 
 
 class Network:
@@ -78,9 +83,12 @@ class Network:
         async with self.world.case(case.name, seed=case.seed) as under_way:
             await under_way.desk()
             async with self._turn[case.line]:
+                given_up = proxy.given_up
                 proxy.order(case.fault)
                 await under_way.run(case.road)
                 await until(lambda: proxy.fault is None, what=f"{case.name} was never reached")
+                if case.fault.kind == "silence":
+                    await until(lambda: proxy.given_up > given_up, what="the end of the patience")
 
 
 async def networked(world: World, stack: AsyncExitStack) -> Network:

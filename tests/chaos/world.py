@@ -12,25 +12,28 @@ How to write a case::
 Leaving the block waits until every armed point was hit and the world has settled, and raises with
 the oracle's findings (``tests/chaos/oracle.py``) and a merged log otherwise. Cases run beside each
 other, each on its own card; a kill hits whatever else is under way, and that must survive it too.
-``world.processes["api" | "worker" | "agent-N" | "temporal"].killed()`` kills at a time of your
-choosing; ``world.database.killed()`` where there is a database process.
+``case.killed("api" | "worker" | "agent-N" | "temporal" | "database")`` kills at a time of your
+choosing. Whoever is killed is stopped first, and every card is looked at.
 """
 
 import asyncio
+import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx2
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
 from api.auth import SESSION_PREFIX, new_token, token_digest
 from cardflow.chain import START
@@ -80,23 +83,36 @@ contact = "Ask."
 document_exchange = "{exchange}"
 renew_before_days = 30
 revoke_replaced = true
+{more}
+{lanes}
+"""
+LANE = """\
 [[profiles]]
 profile = "{profile}"
 mode = "{mode}"
 key_type = "P-256"
 {more}
 """
+TWO_LANES = (("web", "R", ""), ("staff", "none", ""))
 POLICIES = {
-    "none": ("outside", "web", "none", ""),
-    "R": ("outside", "web", "R", ""),
-    "F": ("outside", "web", "F", ""),
-    "RF": ("outside", "web", "RF", "precheck = true"),
-    "officer": ("outside", "staff", "none", ""),
-    "portal": ("portal", "web", "R", "precheck = true"),
-    "signed": ("portal", "web", "F", 'certificate_form_signature = "electronic"'),
+    "none": ("outside", "", (("web", "none", ""),)),
+    "R": ("outside", "", (("web", "R", ""),)),
+    "F": ("outside", "", (("web", "F", ""),)),
+    "RF": ("outside", "", (("web", "RF", "precheck = true"),)),
+    "officer": ("outside", "", (("staff", "none", ""),)),
+    "portal": ("portal", "", (("web", "R", "precheck = true"),)),
+    "signed": ("portal", "", (("web", "F", 'certificate_form_signature = "electronic"'),)),
+    "two": ("outside", "", TWO_LANES),
+    "strict": ("outside", 'on_rejection = "all_or_nothing"', TWO_LANES),
 }
-QUICK = ("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="1s"')
+QUICK = (
+    *("--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="1s"'),
+    *("--dynamic-config-value", 'frontend.keepAliveMinTime="0.5s"'),
+)
 WATCH_EVERY, SUPERVISE_EVERY = 0.02, 0.5
+LOOKS = 10
+SERVERS = ("temporal", "database")  # that others ask
+PEOPLE_WAIT = 5  # seconds for an answer
 
 
 @dataclass(frozen=True)
@@ -108,11 +124,63 @@ class Stop:
 
 @dataclass
 class Armed:
-    """A point that waits for a process to come by."""
+    """A point that waits for a process to come by, at work for one of ``whose`` or anybody."""
 
     name: str
     then: Stop | None
-    hit: "asyncio.Future[str]"
+    hit: "asyncio.Future[Strike]"
+    key: str
+    whose: set[str]
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A process was stopped, and these desks' cards looked at before it was killed or went on."""
+
+    what: str
+    seen: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was on a desk's card, and what was to be there."""
+
+    desk: Desk
+    then: Desk
+    seen: dict[str, Any]
+    at: float
+
+
+class Instant:
+    """The world as it was when something was stopped: what is on a card is what was seen then.
+
+    What Temporal's server has written since then does not count either: who judges may have had to
+    wait until a server was back.
+    """
+
+    def __init__(self, world: "World", look: Look) -> None:
+        self._world, self._look, self._workflow_id = world, look, ""
+        self.temporal = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    async def seen_on(self, _desk: Desk) -> dict[str, Any]:
+        """Return what was on the card."""
+        return self._look.seen
+
+    def get_workflow_handle(self, workflow_id: str) -> "Instant":
+        """Return ourselves, for ``fetch_history``."""
+        self._workflow_id = workflow_id
+        return self
+
+    async def fetch_history(self) -> Any:
+        """Return the history up to the instant."""
+        history = await self._world.temporal.get_workflow_handle(self._workflow_id).fetch_history()
+        until = [e for e in history.events if e.event_time.ToNanoseconds() / 1e9 <= self._look.at]
+        if not until:  # another update has begun since then, and its history hides that one's
+            raise RPCError("the history of then", RPCStatusCode.NOT_FOUND, b"")
+        return replace(history, events=until)
 
 
 @dataclass
@@ -128,6 +196,7 @@ class World:
     armed: dict[str, Armed] = field(default_factory=dict)
     kills: list[str] = field(default_factory=list)
     ended: list[tuple[float, str]] = field(default_factory=list)  # by themselves
+    numbers: Iterator[int] = field(default_factory=count)
     verified: tuple[int, str] = (0, START)  # how far the audit chain was found whole
     eye: Line = field(init=False)
     records: Records = field(init=False)
@@ -150,18 +219,30 @@ class World:
 
     # Points
 
-    def arm(self, name: str, then: Stop | None = None) -> Armed:
-        """Have the next process that comes to the point stop there."""
-        assert name not in self.armed, f"{name} is armed already"
-        armed = Armed(name, then, asyncio.get_running_loop().create_future())
-        self.armed[name] = armed
-        (self.board / "armed" / name).touch()
+    def arm(self, name: str, then: Stop | None = None, whose: Iterable[str] = ()) -> Armed:
+        """Have the next process that comes to the point, for one of those or anybody, stop."""
+        hit = asyncio.get_running_loop().create_future()
+        armed = Armed(name, then, hit, f"{name}@{next(self.numbers)}", set())
+        self.armed[armed.key] = armed
+        self.belongs(armed, *whose)
+        (self.board / "armed" / armed.key).touch()
         return armed
 
-    def disarm(self, name: str) -> None:
-        """Have nobody stop at the point any more."""
-        (self.board / "armed" / name).unlink(missing_ok=True)
-        self.armed.pop(name, None)
+    def belongs(self, armed: Armed, *whose: str) -> None:
+        """The point is also armed for whoever is at work for these."""
+        armed.whose.update(whose)
+        new = self.board / f"{armed.key}.new"
+        new.write_text(json.dumps(sorted(armed.whose)))
+        new.rename(self.board / "whose" / armed.key)
+
+    async def disarm(self, armed: Armed) -> None:
+        """Have nobody stop at the point any more; return when who did has gone on."""
+        try:
+            (self.board / "armed" / armed.key).unlink()
+        except FileNotFoundError:
+            await asyncio.wait({armed.hit})
+        else:
+            self.armed.pop(armed.key)
 
     async def watch(self) -> None:
         """Look at the world whenever a process has stopped, and then do what was meant."""
@@ -169,8 +250,8 @@ class World:
         while True:
             for found in os.listdir(fired):
                 (fired / found).unlink()
-                name, _, pid = found.partition("@")
-                self._left.append(asyncio.create_task(self._stopped(name, int(pid))))
+                key, _, pid = found.rpartition("@")
+                self._left.append(asyncio.create_task(self._stopped(key, int(pid))))
             await asyncio.sleep(WATCH_EVERY)
 
     async def supervise(self) -> None:
@@ -181,18 +262,18 @@ class World:
                     self.ended.append((time.time(), process.name))
             await asyncio.sleep(SUPERVISE_EVERY)
 
-    async def _stopped(self, name: str, pid: int) -> None:
-        armed = self.armed.pop(name)
+    async def _stopped(self, key: str, pid: int) -> None:
+        armed = self.armed.pop(key)
         try:
             await self._until_stopped(pid)
-            await self.look_at_cards(name)
+            seen = await self.look_at_cards(armed.name)
             if armed.then is not None:
                 await asyncio.sleep(armed.then.seconds)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
             else:
                 await self.bury(pid)
-            armed.hit.set_result(name)
+            armed.hit.set_result(Strike(armed.name, seen))
         except Exception as error:
             armed.hit.set_exception(error)
 
@@ -213,15 +294,46 @@ class World:
         self.kills.append(f"{time.time():.3f} a card process")
         await kill(pid)
 
-    async def look_at_cards(self, why: str) -> None:
-        """I4 and I5 hold at this instant on every card that an update is under way on."""
+    async def killed(self, name: str, *, again: bool = True) -> Strike:
+        """Stop a process whatever it does, look at the cards, and kill it; then start it again."""
+        process = self.processes[name]
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGSTOP)
+        await self._until_stopped(process.pid)
+        why, looks = f"the kill of {name}", await self._looks()
+        if name not in SERVERS:  # while one is stopped, nobody can say what it knows
+            await self._judge(looks, why)
+        self.kills.append(f"{time.time():.3f} {name}")
+        await (process.killed() if again else kill(process.pid))
+        if name in SERVERS:
+            await self._judge(looks, why)
+        return Strike(why, frozenset(look.desk.name for look in looks))
+
+    async def look_at_cards(self, why: str) -> frozenset[str]:
+        """I3, I4 and I5 hold at this instant on every card; return whose were looked at."""
+        looks = await self._looks()
+        await self._judge(looks, why)
+        return frozenset(look.desk.name for look in looks)
+
+    async def _looks(self) -> list["Look"]:
+        """Return what is on each card now."""
+        found = []
+        for desk in self.desks:
+            for _ in range(LOOKS):
+                then = replace(desk)
+                seen = await self.seen_on(desk)
+                if desk.turn == then.turn:  # else another update began while we looked
+                    found.append(Look(desk, then, seen, time.time()))
+                    break
+        return found
+
+    async def _judge(self, looks: list["Look"], why: str) -> None:
         from tests.chaos.oracle import at_this_instant
 
-        under_way = [(desk, desk.update_id) for desk in self.desks if desk.update_id and desk.old]
-        for desk, update_id in under_way:
-            alarms = await at_this_instant(self, desk)
-            if desk.update_id == update_id:  # else its update ended while we looked
-                desk.alarms += [f"at {why}: {alarm}" for alarm in alarms]
+        for look in looks:
+            instant: Any = Instant(self, look)
+            alarms = await at_this_instant(instant, look.then)
+            look.desk.alarms += [f"at {why}: {alarm}" for alarm in alarms]
 
     async def seen_on(self, desk: Desk) -> dict[str, Any]:
         """Return what is on the card, by its own objects."""
@@ -257,9 +369,12 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, *, desks: int, database_url: str = "") -> AsyncIterator[World]:
+async def world(
+    directory: Path, *, desks: int, database_url: str = "", more_settings: str = ""
+) -> AsyncIterator[World]:
     """Yield the world with everything running and an old pair on each card."""
-    (directory / SETTINGS_FILE).write_text(_settings_text(directory, database_url))
+    told = _settings_text(directory, database_url) + more_settings
+    (directory / SETTINGS_FILE).write_text(told)
     here = World(directory, load_settings(directory))
     async with AsyncExitStack() as stack:
         await prepare(here.settings)
@@ -366,10 +481,9 @@ async def _populate(here: World, stack: AsyncExitStack) -> None:
         ("otto", Role.OFFICER),
     ):
         here.people[name] = await person(here, stack, name, role)
-    for name, (exchange, profile, mode, more) in POLICIES.items():
-        toml = POLICY.format(
-            name=name.lower(), exchange=exchange, profile=profile, mode=mode, more=more
-        )
+    for name, (exchange, more, lanes) in POLICIES.items():
+        told = "".join(LANE.format(profile=p, mode=m, more=also) for p, m, also in lanes)
+        toml = POLICY.format(name=name.lower(), exchange=exchange, more=more, lanes=told)
         headers = {"Content-Type": "application/toml"}
         await here.people["ada"].post("/policies", content=toml.encode(), headers=headers)
 
@@ -396,7 +510,7 @@ async def person(here: World, stack: AsyncExitStack, name: str, role: Role) -> P
     client = httpx2.AsyncClient(
         base_url=here.settings.public_url,
         headers={"Authorization": f"Bearer {token}"},
-        timeout=20,
+        timeout=PEOPLE_WAIT,
         trust_env=False,
     )
     stack.push_async_callback(client.aclose)

@@ -22,13 +22,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+from temporalio.client import Client
+from temporalio.service import KeepAliveConfig
+
 import agent.__main__
 import agent.connection
+import agent.door
 import agent.inspector
+import agent.readers
 import agent.signing
 import agent.visit
+import agent.visits
 import api.__main__
+import api.actions
 import api.checkpoints
+import api.job_tokens
+import api.opening
 import worker
 from agent.children import Child
 from cardflow.ca.embedded import lint
@@ -36,6 +45,7 @@ from cardflow.settings import load_settings
 from cardflow.temporal import limits
 from cardflow.temporal.ending import run_and_exit
 from tests.chaos.forking import child_from, ordered
+from tests.chaos.telling import Heard, told_apart
 from workflows import at_the_ca, mail_rounds
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
@@ -46,8 +56,50 @@ NOWHERE = {"type": "http", "method": "GET", "path": "/nowhere", "root_path": "",
 LATE = ("pyhanko.sign", "pyhanko.stamp", "typst", "cardflow.documents.long_term")
 
 
+# Seconds that somebody waits for another process to answer. Each is shorter than a rest lasts
+# (``matrix.REST``): who rests finds that the others have gone on without it.
+SHORTENED = {
+    "api.actions.PATIENCE": 2.5,  # for an update's answer
+    "api.opening.PATIENCE": 2.5,
+    "api.job_tokens.LIFETIME": 5.0,  # of a job, until the agent has begun it
+    "agent.door.PATIENCE_SECONDS": 2.5,  # for the server's answer
+    "agent.connection.PATIENCE_SECONDS": 2.5,
+    "agent.connection.INTAKE_SECONDS": 5.0,
+    "agent.connection.WAIT_SECONDS": 4,  # for a job; the door's patience comes on top
+    "agent.visits.SILENCE_SECONDS": 5.0,  # of a card process
+    "agent.visits.PROMPT_MARGIN_SECONDS": 1.0,
+    "agent.readers.PATIENCE_SECONDS": 4.0,
+    "agent.readers.RESTART_AFTER_SECONDS": 1.0,
+    "cardflow.sql.BUSY_SECONDS": 5.0,  # for the one who writes to SQLite
+}
+# Functions that took such a time as a parameter's value before it was shortened.
+TAKEN_BEFORE: tuple[tuple[Any, str, str], ...] = (
+    (api.actions.take, "patience", "api.actions.PATIENCE"),
+    (agent.door.Door.send, "patience", "agent.door.PATIENCE_SECONDS"),
+    (agent.connection.Connection._until_heard, "patience", "agent.door.PATIENCE_SECONDS"),
+    (agent.visits.Visits.__init__, "silence_seconds", "agent.visits.SILENCE_SECONDS"),
+)
+# A connection to Temporal on which nothing comes any more is given up after both.
+KEEP_ALIVE = KeepAliveConfig(interval_millis=1_500, timeout_millis=2_000)
+
+
+def shorten() -> None:
+    """Have nobody wait for long for who may rest or be out of reach."""
+    for name, seconds in SHORTENED.items():
+        module, _, constant = name.rpartition(".")
+        holder = importlib.import_module(module)
+        before = getattr(holder, constant)
+        shorter = timedelta(seconds=seconds) if isinstance(before, timedelta) else seconds
+        setattr(holder, constant, shorter)
+        for function, parameter, source in TAKEN_BEFORE:
+            if source == name:
+                function.__kwdefaults__[parameter] = shorter
+    Client.connect.__kwdefaults__["keep_alive_config"] = KEEP_ALIVE
+
+
 def hurry() -> None:
     """Have whoever waits for a process that may be dead wait shortly."""
+    shorten()
     limits.WORK = limits.AFTERWORK = limits.ROUND = timedelta(seconds=1.5)
     limits.SILENCE = timedelta(seconds=1.2)
     limits.STICKY = timedelta(seconds=1)
@@ -68,6 +120,8 @@ def build_doors() -> None:
 
     people = api.__main__.create_app(settings, open_state)
     agents = api.__main__.create_agent_app(settings, open_state)
+    for app in (people, agents):
+        app.add_middleware(Heard)
     for route in (*people.routes, *agents.routes):
         route.matches(dict(NOWHERE))  # FastAPI completes its routes when the first request comes
 
@@ -117,6 +171,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     path = Path(sys.argv[1])
     hurry()
+    told_apart()
     build_doors()
     for module in LATE:
         importlib.import_module(module)

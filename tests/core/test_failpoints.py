@@ -1,10 +1,13 @@
 """Failpoints: everywhere where there is an effect, and nowhere but in tests."""
 
+import importlib
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +15,23 @@ from cardflow.errors import Refused
 from cardflow.failpoints import MARKER, VARIABLE, board, effect, fail_at
 from cli.processes import ROOT
 from scripts.failpoints import everywhere, points, without
-from tests.chaos.matrix import ERRANDS, MODES, POLICY_ROADS, ROADS, single_kills
+from tests.chaos.desk import PROMPT_SECONDS
+from tests.chaos.matrix import (
+    ERRANDS,
+    MODES,
+    ON_ROADS,
+    POLICY_ROADS,
+    ROADS,
+    WITH_FORMS,
+    on_roads,
+    pairs,
+    single_kills,
+    stops,
+)
 from tests.chaos.roads import ERRANDS as ERRANDS_THERE
 from tests.chaos.roads import ROADS as ROADS_THERE
+from tests.chaos.world import PEOPLE_WAIT
+from tests.chaos.zygote import KEEP_ALIVE, SHORTENED, TAKEN_BEFORE
 
 LEAST = 60
 PATH = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
@@ -67,8 +84,49 @@ def test_every_point_has_its_kill_and_every_way_is_known() -> None:
     assert sorted(kill.name for kill in kills) == sorted(points())
     assert {kill.road for kill in kills} == {*MODES, *ROADS.values()}
     assert set(ROADS.values()) <= {*MODES, *POLICY_ROADS, *ROADS_THERE}
+    assert {*MODES, *ON_ROADS, *ROADS.values()} == {*MODES, *POLICY_ROADS, *ROADS_THERE}
+    assert {point for kill in on_roads() for point in kill.points} <= points()
     assert set(ERRANDS.values()) == set(ERRANDS_THERE)
     assert {f"{effect}.done" for effect in (*ROADS, *ERRANDS)} <= points()
+
+
+def test_every_point_that_all_updates_come_by_meets_every_mode_with_forms() -> None:
+    met: dict[str, set[str]] = {}
+    for fault in (*single_kills(), *pairs()):
+        for point in fault.points:
+            met.setdefault(point, set()).add(fault.road)
+
+    special = {*ROADS, *ERRANDS}
+    common = {point for point in met if point.rpartition(".")[0] not in special}
+    assert all(set(WITH_FORMS) <= met[point] for point in common)
+
+
+def test_who_rests_does_so_for_longer_than_anybody_waits() -> None:
+    prompt = 2 * PROMPT_SECONDS + SHORTENED["agent.visits.PROMPT_MARGIN_SECONDS"]
+    poll = SHORTENED["agent.connection.WAIT_SECONDS"] + SHORTENED["agent.door.PATIENCE_SECONDS"]
+    alive = (KEEP_ALIVE.interval_millis + KEEP_ALIVE.timeout_millis) / 1000
+
+    rests = {fault.then.seconds for fault in stops() if fault.then}
+
+    assert min(rests) > max(*SHORTENED.values(), PEOPLE_WAIT, prompt, poll, alive)
+
+
+@pytest.mark.parametrize("name", SHORTENED)
+def test_what_the_world_shortens_is_a_wait_of_the_product(name: str) -> None:
+    module, _, constant = name.rpartition(".")
+    wait = getattr(importlib.import_module(module), constant)
+    seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
+
+    assert SHORTENED[name] < seconds
+
+
+@pytest.mark.parametrize("taken", TAKEN_BEFORE, ids=lambda taken: taken[2])
+def test_a_default_that_was_taken_from_one_is_known(taken: tuple[Any, str, str]) -> None:
+    function, parameter, name = taken
+    module, _, constant = name.rpartition(".")
+
+    kept = function.__kwdefaults__[parameter]
+    assert kept == getattr(importlib.import_module(module), constant)
 
 
 def test_nothing_happens_where_no_tests_are(tmp_path: Path) -> None:

@@ -140,9 +140,9 @@ async def main(directory: Path, empty_database: bytes) -> dict[str, Any]:
     }
 
 
-def mount(directory: Path) -> None:
+def mount(directory: Path, size: str = "4m") -> None:
     """Have the small file system at the directory."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", str(directory)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(directory)]
     subprocess.run(command, check=True)
 
 

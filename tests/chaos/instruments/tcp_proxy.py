@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 CHUNK = 65536
+TCP_ESTABLISHED = 1  # linux/tcp_states.h
 UP, DOWN = "up", "down"  # from the client to the server, and back
 
 
@@ -20,6 +21,7 @@ class Fault:
 
     delay      they are held back for ``seconds``
     black hole nothing passes any more, in both directions, for ``seconds``; then a reset
+    silence    nothing passes any more and nobody is told, until the client gives up by itself
     reset      both sides get an RST instead of the bytes
     truncate   half of the bytes pass, then the connection ends as if the sender had closed it
     duplicate  the bytes pass twice; ``seconds`` later both sides get an RST, as TLS would have it:
@@ -44,9 +46,11 @@ class Proxy:
     target: tuple[str, int]
     port: int = 0
     happened: int = 0  # faults so far
+    given_up: int = 0  # connections that their client closed in a silence
     fault: Fault | None = None  # that is still to happen
     _passed: dict[str, int] = field(default_factory=dict)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
+    _silenced: set[asyncio.StreamWriter] = field(default_factory=set)
     _talks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def order(self, fault: Fault) -> None:
@@ -84,13 +88,15 @@ class Proxy:
     ) -> None:
         with suppress(ConnectionError, RuntimeError):
             while chunk := await reader.read(CHUNK):
+                if writer in self._silenced:
+                    continue
                 if (fault := self._due(way, len(chunk))) is None:
                     writer.write(chunk)
                 elif not await self._carry_out(fault, chunk, writer, pair):
                     return
                 await writer.drain()
         with suppress(OSError, RuntimeError):
-            if writer.can_write_eof():
+            if writer not in self._silenced and writer.can_write_eof():
                 writer.write_eof()
 
     def _due(self, way: str, length: int) -> Fault | None:
@@ -131,9 +137,38 @@ class Proxy:
                     one.transport.pause_reading()  # type: ignore[attr-defined]
                 await asyncio.sleep(fault.seconds)
                 _reset_both(pair)
+            case "silence":
+                await self._until_given_up(pair)
             case "reset":
                 _reset_both(pair)
         return False
+
+    async def _until_given_up(
+        self, pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    ) -> None:
+        """Swallow all that comes until the client has closed its side; the server learns of that.
+
+        What the client says to find out whether somebody is there is taken, and never answered.
+        """
+        client, server = pair
+        self._silenced |= set(pair)
+        try:
+            while not _is_closed(client):  # noqa: ASYNC110 (nobody tells us: we read nothing)
+                await asyncio.sleep(0.05)
+        finally:
+            self._silenced -= set(pair)
+        self.given_up += 1
+        for one in (client, server):
+            one.close()
+
+
+def _is_closed(writer: asyncio.StreamWriter) -> bool:
+    """Tell whether the other side has closed the connection, by a FIN or otherwise."""
+    connection = writer.get_extra_info("socket")
+    if writer.is_closing() or connection is None or connection.fileno() < 0:
+        return True
+    state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    return state != TCP_ESTABLISHED
 
 
 def _reset_both(pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter]) -> None:

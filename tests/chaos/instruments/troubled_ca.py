@@ -18,11 +18,13 @@ class TroubledCA:
     twice   the request reaches it twice, at once
     blind   it does not find what it has
     stale   it says once more that it has not decided
+    passed  what was late reaches it only after the request was withdrawn
     """
 
     real: CertificateAuthority
     troubles: dict[str, list[str]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    overtaken: list[Answer] = field(default_factory=list)  # to what came after its withdrawal
     _late: list[CertificateRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,6 +58,11 @@ class TroubledCA:
         """Withdraw a request."""
         trouble = self._next("cancel")
         await self.real.cancel(request)
+        if trouble == "twice":
+            await self.real.cancel(request)
+        if trouble == "passed":
+            late, self._late = self._late, []
+            self.overtaken += await asyncio.gather(*(self.real.submit(one) for one in late))
         self._lose("cancel", trouble)
 
     async def revoke(self, serial_number: str, reason: RevocationReason) -> None:
