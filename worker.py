@@ -36,12 +36,13 @@ from cardflow.temporal.ending import run_and_exit
 from cardflow.temporal.schedules import Round, keep
 from workflows.afterwork import Afterwork, Delivery
 from workflows.card_update import CardUpdate
-from workflows.mail_rounds import Digests, ExpiryWarnings, MailTrial
+from workflows.mail_rounds import Digests, ExpiryWarnings, LeftMails, MailTrial
 
 MAINTAIN_EVERY_SECONDS = 60
 LET_FINISH = timedelta(seconds=20)
 ROUNDS = (
     Round("digests", "Digests", every=timedelta(minutes=15)),
+    Round("left-mails", "LeftMails", every=timedelta(minutes=15), offset=timedelta(minutes=7)),
     Round("expiry-warnings", "ExpiryWarnings", every=timedelta(days=1), offset=timedelta(hours=5)),
 )
 
@@ -70,7 +71,7 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
-        workflows=[CardUpdate, Afterwork, Delivery, Digests, ExpiryWarnings, MailTrial],
+        workflows=[CardUpdate, Afterwork, Delivery, Digests, ExpiryWarnings, LeftMails, MailTrial],
         activities=[
             records.open_update,
             records.publish,
@@ -81,6 +82,7 @@ def build_worker(client: Client, settings: Settings, engine: AsyncEngine, ca: Em
             mail.deliver,
             by_the_clock.send_digests,
             by_the_clock.warn_of_expiry,
+            by_the_clock.find_left_mails,
             by_the_clock.send_trial,
         ],
         interceptors=[Failures()],

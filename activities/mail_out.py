@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
-from activities.orders import RoundOrder
+from activities.orders import Left, RoundOrder
 from cardflow.errors import Unavailable
 from cardflow.mail.trial import TrialAnswer, TrialOrder
 from cardflow.orders import MailOrder
@@ -51,6 +51,11 @@ class MailRoundActivities:
         """Every holder knows which certificates came closer to their end by the instant."""
         if unsent := await self._rounds.warnings(order.at, seconds=SECONDS_FOR_ROUND):
             raise _waiting(unsent)
+
+    @activity.defn
+    async def find_left_mails(self, order: RoundOrder) -> Left:
+        """Return which mails waited for long at the instant, and have no delivery."""
+        return Left(await self._rounds.left(order.at, activity.client()))
 
     @activity.defn
     async def send_trial(self, order: TrialOrder) -> TrialAnswer:

@@ -37,6 +37,13 @@ class RoundOrder:
 
 
 @dataclass(frozen=True)
+class Left:
+    """Queued mails that nothing delivers, by update."""
+
+    mails: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class PollOrder:
     """Ask the CA what became of a request."""
 

@@ -2,12 +2,17 @@
 
 from datetime import datetime, timedelta
 
+from temporalio.client import Client
+
 from activities.mail.postman import Postman
 from cardflow.db.digests import Rhythm, queue_digests
 from cardflow.db.expiry import queue_warnings
-from cardflow.db.mail_queue import queued_beside_updates
+from cardflow.db.mail_queue import left_of_updates, queued_beside_updates
 from cardflow.settings import Settings
 from cardflow.sql import Sessions, transaction
+from cardflow.temporal.deliveries import LATE, updates_with_delivery
+
+MOST_UPDATES = 100  # the next round takes the others
 
 
 class Rounds:
@@ -32,6 +37,14 @@ class Rounds:
         async with transaction(self._sessions) as session:
             await queue_warnings(session, now, domain=self._postman.domain)
         return await self._send(seconds)
+
+    async def left(self, now: datetime, client: Client) -> dict[str, tuple[str, ...]]:
+        """Return by update the mails that nothing delivers: whoever was to do it has died."""
+        async with transaction(self._sessions) as session:
+            waiting = await left_of_updates(session, now - LATE)
+        under_way = await updates_with_delivery(client) if waiting else set()
+        left = [(key, tuple(ids)) for key, ids in waiting.items() if key not in under_way]
+        return dict(left[:MOST_UPDATES])
 
     async def _send(self, seconds: float) -> int:
         async with transaction(self._sessions) as session:

@@ -160,6 +160,17 @@ async def queued_beside_updates(session: AsyncSession) -> list[str]:
     return list((await session.scalars(query.order_by(col(Mail.id)))).all())
 
 
+async def left_of_updates(session: AsyncSession, before: datetime) -> dict[str, list[str]]:
+    """Return by update the mails that were queued before an instant and not sent yet."""
+    query = select(col(Mail.update_id), col(Mail.id)).where(
+        col(Mail.state) == "queued", col(Mail.update_id) != "", col(Mail.created_at) < before
+    )
+    found: dict[str, list[str]] = {}
+    for update_id, key in await session.execute(query.order_by(col(Mail.created_at), col(Mail.id))):
+        found.setdefault(update_id, []).append(key)
+    return found
+
+
 async def list_mails(
     session: AsyncSession, *, state: str, before: tuple[datetime, str] | None, limit: int
 ) -> list[Mail]:

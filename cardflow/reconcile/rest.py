@@ -1,8 +1,6 @@
 """Documents, mails and the audit trail: what is on record beside what is really there."""
 
-from collections import defaultdict
 from dataclasses import replace
-from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlmodel import col
@@ -10,7 +8,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from cardflow.ca.tables import CaRequest
 from cardflow.checkpoint_files import exported_to
-from cardflow.db.tables import AuditEntry, Document, Mail, Update
+from cardflow.db.mail_queue import left_of_updates
+from cardflow.db.tables import AuditEntry, Document, Update
 from cardflow.db.views import input_of, view_of
 from cardflow.decisions import utc_now
 from cardflow.documents.store import Damaged
@@ -20,9 +19,8 @@ from cardflow.orders import MailOrder, request_id
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation, workflow_id
 from cardflow.sql import transaction
+from cardflow.temporal.deliveries import DELIVERY, LATE, once_more, updates_with_delivery
 
-LATE = timedelta(hours=1)  # a mail that waits longer is not just being sent
-DELIVERY = "Delivery"
 CA_ANSWERED = "ca_answered"
 PAGE = 500
 
@@ -110,25 +108,10 @@ async def _document(there: Installation, row: Document) -> Finding | None:
 
 async def compare_mails(there: Installation) -> list[Finding]:
     """Return the updates whose mails wait although nothing delivers them."""
-    query = select(Mail).where(
-        col(Mail.state) == "queued",
-        col(Mail.update_id) != "",
-        col(Mail.created_at) < utc_now() - LATE,
-    )
     async with transaction(there.sessions) as session:
-        waiting = (await session.scalars(query.order_by(col(Mail.event)))).all()
-    under_way = await _under_way(there) if waiting else set()
-    by_update: dict[str, list[str]] = defaultdict(list)
-    for mail in waiting:
-        if mail.update_id not in under_way:
-            by_update[mail.update_id].append(mail.id)
-    return [await _stuck(there, update_id, ids) for update_id, ids in by_update.items()]
-
-
-async def _under_way(there: Installation) -> set[str]:
-    """Return the updates for which a delivery runs: its id is ``mail/<update id>/<number>``."""
-    running = f'WorkflowType = "{DELIVERY}" AND ExecutionStatus = "Running"'
-    return {run.id.split("/")[1] async for run in there.client.list_workflows(running)}
+        waiting = await left_of_updates(session, utc_now() - LATE)
+    under_way = await updates_with_delivery(there.client) if waiting else set()
+    return [await _stuck(there, *left) for left in waiting.items() if left[0] not in under_way]
 
 
 async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Finding:
@@ -139,6 +122,6 @@ async def _stuck(there: Installation, update_id: str, mails: list[str]) -> Findi
     found = Finding(Difference.MAIL_STUCK, update_id, say, "`--apply` has it delivered")
     if not there.apply:
         return found
-    if await there.order(DELIVERY, MailOrder(tuple(mails)), id=f"mail/{update_id}/again"):
+    if await there.order(DELIVERY, MailOrder(tuple(mails)), id=once_more(update_id)):
         return replace(found, mended="the delivery was ordered")
     return replace(found, mended="a delivery is at work")

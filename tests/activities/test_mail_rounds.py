@@ -6,12 +6,13 @@ from email.headerregistry import Address
 
 import pytest
 from temporalio.testing import ActivityEnvironment
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.mail.postman import Postman
 from activities.mail.rounds import Rounds
 from activities.mail.smtp import Relay
 from activities.mail.trials import Trials
-from activities.mail_out import MailRoundActivities
+from activities.mail_out import MailActivities, MailRoundActivities
 from activities.orders import RoundOrder
 from cardflow.db.digests import Rhythm
 from cardflow.db.mail_texts import save_text
@@ -22,7 +23,8 @@ from cardflow.errors import Refused, Unavailable
 from cardflow.mail.compose import Composer
 from cardflow.mail.letters import Text, TextKey
 from cardflow.mail.trial import TrialOrder
-from cardflow.model import EventKind, LaneStage, MailKind, Mode
+from cardflow.model import EventKind, LaneStage, MailKind, Mode, new_id
+from cardflow.orders import MailOrder
 from cardflow.sql import transaction
 from tests import build
 from tests.activities.conftest import BESIDE
@@ -30,9 +32,13 @@ from tests.db.rows import NOW, a_person, found, populate, store, the
 from tests.db.test_expiry import a_certificate, shelf  # noqa: F401 a fixture
 from tests.db.test_opening import ROOT
 from tests.db.test_projection import Story
+from tests.waiting import until
+from workflows import mail_rounds
+from workflows.afterwork import Delivery
 
 COMPOSER = Composer(Address("Cardflow", "cardflow", "example.org"), "Example", "http://localhost")
 LIMIT = 100
+RHYTHM = Rhythm(timedelta(hours=4), 6)
 BEN = f"{build.OPERATOR}@example.org"
 PDF = b"%PDF-1.7 the signed form"
 
@@ -52,7 +58,7 @@ class Clock:
     """The activities of the clock, at any time."""
 
     def __init__(self, sessions, postman):
-        rounds = Rounds(sessions, postman, Rhythm(timedelta(hours=4), 6))
+        rounds = Rounds(sessions, postman, RHYTHM)
         self.activities = MailRoundActivities(rounds, Trials(sessions, postman))
         self.environment = ActivityEnvironment()
 
@@ -284,6 +290,89 @@ async def test_an_address_that_nobody_can_write_to_is_on_record(shelf, clock, se
     assert (mail.state, mail.certificate_sha256) == ("failed", certificate.sha256)
     assert "address" in mail.error
     assert len(await found(sessions, Certificate)) == 1
+
+
+# What was left
+
+
+async def left_by_the_dead(desk, waited):
+    """Queue a mail of the desk's update that whoever queued it did not live to send."""
+    (key,) = await desk.story.tell(EventKind.VISIT_ENDED, mail=MailKind.OPERATION_STARTED)
+    async with transaction(desk.sessions) as session:
+        (await session.get_one(Mail, key)).created_at = NOW - waited
+    return desk.story.update.update_id, key
+
+
+async def in_time(rounds, client, expected):
+    return await until(
+        lambda: rounds.left(NOW, client), lambda found: found == expected, what=f"{expected}"
+    )
+
+
+@pytest.mark.temporal
+async def test_mails_that_nothing_delivers_are_found_and_no_others(desk, postman, temporal_env):
+    rounds, client = Rounds(desk.sessions, postman, RHYTHM), temporal_env.client
+    await desk.open()
+    update_id, key = await left_by_the_dead(desk, timedelta(hours=2))
+    await left_by_the_dead(desk, timedelta(minutes=50))
+    assert await rounds.left(NOW, client) == {update_id: (key,)}
+
+    at_work = await client.start_workflow(
+        Delivery.run, MailOrder((key,)), id=f"mail/{update_id}/form/{key}", task_queue=new_id()
+    )
+    await in_time(rounds, client, {})
+    await at_work.terminate()
+    await in_time(rounds, client, {update_id: (key,)})
+
+
+@pytest.fixture
+def round_of_left_mails(desk, postman, temporal_env, monkeypatch):
+    """Run one round, and all that it orders for the desk's update."""
+    monkeypatch.setattr(mail_rounds, "BETWEEN_LOOKS", timedelta(seconds=0.1))
+    rounds, client, queue = Rounds(desk.sessions, postman, RHYTHM), temporal_env.client, new_id()
+    by_the_clock = MailRoundActivities(rounds, Trials(desk.sessions, postman))
+
+    async def run():
+        async with Worker(
+            client,
+            task_queue=queue,
+            workflows=[mail_rounds.LeftMails, Delivery],
+            activities=[by_the_clock.find_left_mails, MailActivities(postman).deliver],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        ):
+            await client.execute_workflow(mail_rounds.LeftMails.run, id=new_id(), task_queue=queue)
+            name = f"mail/{desk.story.update.update_id}/again"
+            await client.get_workflow_handle(name).result()
+
+    return run
+
+
+@pytest.mark.temporal
+@pytest.mark.parametrize(
+    "case",
+    [
+        (timedelta(hours=2), "", "sent", ""),
+        (timedelta(days=5), "", "sent", ""),
+        (timedelta(days=5), "451 later", "failed", "given up: 451 later"),
+    ],
+    ids=["late", "too late", "too late and not taken"],
+)
+async def test_a_mail_that_was_left_is_sent_or_failed_in_the_end(
+    round_of_left_mails, desk, catcher, case
+):
+    waited, says, state, error = case
+    await desk.open()
+    _, key = await left_by_the_dead(desk, waited)
+    if says:
+        catcher.to_recipient[f"{build.HOLDER}@example.org"] = says
+
+    await round_of_left_mails()
+
+    mail = await the(desk.sessions, Mail, id=key)
+    assert (mail.state, mail.error) == (state, error)
+    assert [message["Message-ID"] for message in catcher.taken] == (
+        [mail.message_id] if mail.state == "sent" else []
+    )
 
 
 # Trials

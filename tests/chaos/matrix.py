@@ -65,6 +65,7 @@ ROADS = {
 ERRANDS = {
     "worker.send_digests": "digests",
     "worker.warn_of_expiry": "warnings",
+    "worker.find_left_mails": "left mails",
     "worker.send_trial": "a trial mail",
     "api.mail_trial": "a trial mail",
     "worker.deliver": "another workstation",

@@ -218,6 +218,11 @@ async def warnings(case: "Case") -> None:
     await _round(case, "ExpiryWarnings")
 
 
+async def left_mails(case: "Case") -> None:
+    """It is time for the round that looks after what nothing delivers."""
+    await _round(case, "LeftMails")
+
+
 async def _round(case: "Case", workflow: str) -> None:
     name = f"chaos/{workflow}/{case.title}"
     await case.world.temporal.execute_workflow(workflow, id=name, task_queue="cardflow")
@@ -269,6 +274,7 @@ async def lost_ocsp_signer(case: "Case") -> None:
 ERRANDS: dict[str, Way] = {
     "digests": digests,
     "warnings": warnings,
+    "left mails": left_mails,
     "a trial mail": trial_mail,
     "a code for a workstation": code_for_a_workstation,
     "another workstation": another_workstation,

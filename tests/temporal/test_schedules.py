@@ -74,6 +74,6 @@ async def test_a_round_is_run_by_the_worker_of_its_queue(temporal_env, queue):
             await started.result()
 
 
-def test_the_product_has_a_round_for_digests_and_one_for_warnings_after_midnight():
-    assert {round.workflow for round in ROUNDS} == {"Digests", "ExpiryWarnings"}
+def test_the_product_has_rounds_for_digests_left_mails_and_warnings():
+    assert {round.workflow for round in ROUNDS} == {"Digests", "LeftMails", "ExpiryWarnings"}
     assert all(round.offset < round.every for round in ROUNDS)

@@ -8,11 +8,13 @@ from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from activities.orders import RoundOrder
+from activities.orders import Left, RoundOrder
 from cardflow.mail.trial import TrialAnswer, TrialOrder
 from cardflow.model import MailKind, new_id
+from cardflow.orders import MailOrder
 from tests.sandbox import sandbox
-from workflows.mail_rounds import Digests, ExpiryWarnings, MailTrial
+from workflows.afterwork import Delivery
+from workflows.mail_rounds import Digests, ExpiryWarnings, LeftMails, MailTrial
 
 ORDER = TrialOrder("ada", "staff", MailKind.COMPLETED, "en")
 
@@ -23,6 +25,8 @@ class Office:
     def __init__(self):
         self.asked = []
         self.down = 0
+        self.looks = []  # what each look for left mails finds
+        self.delivered = []
 
     @activity.defn
     async def send_digests(self, order: RoundOrder) -> None:
@@ -31,6 +35,15 @@ class Office:
     @activity.defn
     async def warn_of_expiry(self, order: RoundOrder) -> None:
         self._note("warnings", order)
+
+    @activity.defn
+    async def find_left_mails(self, order: RoundOrder) -> Left:
+        self._note("left", order)
+        return Left(self.looks.pop(0))
+
+    @activity.defn
+    async def deliver(self, order: MailOrder) -> None:
+        self.delivered.append((activity.info().workflow_id, order.mails))
 
     @activity.defn
     async def send_trial(self, order: TrialOrder) -> TrialAnswer:
@@ -52,8 +65,14 @@ async def office(fresh_skipping_env):
     async with Worker(
         office.client,
         task_queue=office.queue,
-        workflows=[Digests, ExpiryWarnings, MailTrial],
-        activities=[office.send_digests, office.warn_of_expiry, office.send_trial],
+        workflows=[Digests, ExpiryWarnings, LeftMails, MailTrial, Delivery],
+        activities=[
+            office.send_digests,
+            office.warn_of_expiry,
+            office.find_left_mails,
+            office.deliver,
+            office.send_trial,
+        ],
         workflow_runner=sandbox(),
     ):
         yield office
@@ -96,6 +115,36 @@ async def test_a_round_ends_in_time_for_the_next(office):
     lasted = events[-1].event_time.ToDatetime() - events[0].event_time.ToDatetime()
     assert lasted < timedelta(minutes=15)
     assert len(office.asked) < 20
+
+
+async def test_what_two_looks_found_left_is_delivered_each_update_by_one(office):
+    office.looks = [
+        {"u1": ("m1", "m2"), "u2": ("m3",), "u3": ("m4",)},
+        {"u1": ("m2",), "u3": ("m5",)},
+    ]
+    await run(office, LeftMails.run)
+
+    await office.client.get_workflow_handle("mail/u1/again").result()
+    assert office.delivered == [("mail/u1/again", ("m2",))]
+    assert len({order.at for _, order in office.asked}) == 1
+
+
+async def test_what_is_being_delivered_again_is_left_to_that(office):
+    office.looks = [{"u9": ("m1",)}, {"u9": ("m1",)}]
+    at_work = await office.client.start_workflow(
+        Delivery.run, MailOrder(("m1",)), id="mail/u9/again", task_queue="nobody"
+    )
+    await run(office, LeftMails.run)
+
+    assert office.delivered == []
+    await at_work.terminate()
+
+
+async def test_where_nothing_is_left_there_is_one_look(office):
+    office.looks = [{}]
+    await run(office, LeftMails.run)
+
+    assert [what for what, _ in office.asked] == ["left"]
 
 
 async def test_a_trial_is_tried_once_and_answers_what_the_relay_said(office):
