@@ -48,7 +48,12 @@ async def at_this_instant(world: "World", desk: "Desk") -> list[str]:
     seen = await world.seen_on(desk)
     rows = await _issued_to(world, desk.holder.id)
     issued = {sha256(row["certificate_pem"]) for row in rows}
-    valid = {sha256(row["certificate_pem"]) for row in rows if row["revoked_at"] is None}
+    # What a lost card carries is revoked as compromised, and stays there: it may be found again.
+    valid = {
+        sha256(row["certificate_pem"])
+        for row in rows
+        if row["revoked_at"] is None or row["revocation_reason"] == "keyCompromise"
+    }
     complete = {
         x["cka_id"] for x in seen["certificates"] if x["complete"] and sha256(x["pem"]) in valid
     }
@@ -149,8 +154,8 @@ async def findings(
 
 async def _issued_to(world: "World", person_id: str) -> list[dict[str, Any]]:
     return await world.records.rows(
-        "SELECT request_id, serial_number, certificate_pem, revoked_at FROM ca_certificates "
-        "WHERE person_id = :person AND certificate_pem <> ''",
+        "SELECT request_id, serial_number, certificate_pem, revoked_at, revocation_reason "
+        "FROM ca_certificates WHERE person_id = :person AND certificate_pem <> ''",
         person=person_id,
     )
 
