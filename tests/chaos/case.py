@@ -14,7 +14,7 @@ from cli.demo_steps import CHANGED
 from cli.processes import ROOT
 from cli.scribble import scan_of
 from tests.chaos.desk import Desk
-from tests.chaos.people import Answered, Ledger, Person
+from tests.chaos.people import AWAY, Answered, Ledger, Person
 
 if TYPE_CHECKING:
     from tests.chaos.world import Armed, Stop, Strike, World
@@ -24,7 +24,6 @@ SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the
 HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
-AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"
 GOES_ON = {"preparing", "ready", "written", "cancelled", "ca_rejected"}
 ENDED = ("completed", "rejected", "cancelled", "lapsed")
@@ -45,7 +44,7 @@ class Case:
         self.refusals = dict.fromkeys(("olga", "otto"), 0)  # what they will say no to first
         self.ledgers: dict[str, Ledger] = {}
         self.expected: dict[str, str] = {}  # the stage that each update must end in
-        self.chance = Random(seed)  # noqa: S311 (a repeatable order, no secret)
+        self.chance = Random(seed)  # noqa: S311 (which words are repeated, no secret)
         self._began = time.time()
 
     def arm(self, name: str, *, then: "Stop | None" = None, for_anybody: bool = False) -> "Armed":
@@ -171,7 +170,7 @@ class Case:
         plan = await self._plan(desk)
         if beforehand:
             await beforehand()
-        ledger = Ledger()
+        ledger = Ledger(self.chance)
         return self._under_way(desk, await self._opened(desk, plan["digest"], ledger), ledger)
 
     def _under_way(self, desk: Desk, opened: Any, ledger: Ledger) -> str:
@@ -185,7 +184,7 @@ class Case:
 
     async def clear(self) -> str:
         """The holder has the card cleared; return the update that does it, which is open."""
-        desk, ledger = await self.desk(), Ledger()
+        desk, ledger = await self.desk(), Ledger(self.chance)
         path = f"/cards/{desk.card_id}/clear"
         await self._plan(desk, path)
         desk.expect(frozenset(), is_clearing=True)
@@ -227,6 +226,8 @@ class Case:
                 return view
             if deadline and time.monotonic() > deadline:
                 raise Broken(f"I10: stuck: {_standing(view)}")
+            if view and not _is_waiting(view):
+                raise Broken(f"I10: nobody is waited for: {_standing(view)}")
             is_wanted = self.expected[update_id] != "cancelled"
             if not (view and is_wanted and await turns.take(view)):
                 await asyncio.sleep(LOOK_EVERY)
@@ -272,6 +273,8 @@ class Case:
                 return [f"{armed.name} was never reached"]
         if unseen := [strike.what for strike in self._strikes if desk.name not in strike.seen]:
             return [f"nobody looked at the card at {', '.join(unseen)}"]
+        for ledger in self.ledgers.values():
+            await ledger.say_again()
         deadline = time.monotonic() + SETTLED_WITHIN
         while True:
             found = [*desk.alarms, *self._deserters()]
@@ -389,6 +392,12 @@ def _stages(view: dict[str, Any]) -> list[str]:
 
 def _stands_at(view: dict[str, Any], stage: str) -> bool:
     return any(lane["stage"] == stage for lane in view["state"]["lanes"])
+
+
+def _is_waiting(view: dict[str, Any]) -> bool:
+    """I10: an update that is not over names whom it waits for, and for what."""
+    named = [entry["party"] and entry["what"] for entry in view["waiting"]]
+    return view["stage"] in ENDED or (bool(named) and all(named))
 
 
 def _standing(view: dict[str, Any]) -> str:

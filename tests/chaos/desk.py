@@ -1,23 +1,25 @@
 """A workstation of the world: a holder, an agent, a card in a SoftHSM token of its own."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.enrol import enrol
 from agent.settings import StateDir
 from cardflow.settings import Settings
-from cli.demo_card import DemoCard, module
+from cli.demo_card import DemoCard
+from tests.chaos.instruments.cards import compiled_shim
 from tests.chaos.people import Person
 
 PROMPT_SECONDS = 2
 PINENTRY = """\
 #!/bin/sh
-# The holder at the PIN prompt; each PIN that is typed leaves a line.
+# The holder at the PIN prompt; each PIN that is typed leaves a line: for which process.
 echo OK
 while read -r command rest; do
   case "$command" in
-    GETPIN) echo typed >> '{typed}'; echo "D $(cat '{pin}')"; echo OK ;;
+    GETPIN) echo $PPID >> '{typed}'; echo "D $(cat '{pin}')"; echo OK ;;
     BYE) echo OK; exit 0 ;;
     *) echo OK ;;
   esac
@@ -40,6 +42,7 @@ class Desk:
     is_clearing: bool = True  # no pair is there that must stay: none was yet, or all of them go
     turn: int = 0  # changes with ``old`` and ``is_clearing``
     alarms: list[str] = field(default_factory=list)  # what was wrong at the instant of a kill
+    _module: Path = field(init=False)  # SoftHSM, with its calls counted
 
     def expect(self, old: frozenset[str], *, is_clearing: bool) -> None:
         """Say what the card carries from now on."""
@@ -61,11 +64,25 @@ class Desk:
     def make(self) -> None:
         """The card, and hands that type its PIN, are there."""
         self.card.make()
-        typed, pin = self.directory / "typed", self.card.pin_file
-        typed.touch()
+        self._module = compiled_shim(self.directory)
+        self._typed.touch()
         hands = self.directory / "pinentry"
-        hands.write_text(PINENTRY.format(typed=typed, pin=pin))
+        hands.write_text(PINENTRY.format(typed=self._typed, pin=self.card.pin_file))
         hands.chmod(0o700)
+
+    @property
+    def _typed(self) -> Path:
+        return self.directory / "typed"
+
+    def logins(self) -> Counter[str]:
+        """Return how often each process had the module log in (C_Login)."""
+        calls = self._module.with_name(f"{self._module.name}.calls")
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return Counter(line.split()[1] for line in lines if line.startswith("C_Login "))
+
+    def typed(self) -> Counter[str]:
+        """Return how often a PIN was typed for each process."""
+        return Counter(self._typed.read_text().split())
 
     async def enrol(self, settings: Settings) -> None:
         """The workstation is enrolled and confirmed by its holder."""
@@ -75,7 +92,7 @@ class Desk:
             f"pinentry = {json.dumps(str(self.directory / 'pinentry'))}",
             'log_level = "info"',
         ]
-        lines += ["[[modules]]", 'name = "softhsm"', f"path = {json.dumps(module())}"]
+        lines += ["[[modules]]", 'name = "softhsm"', f"path = {json.dumps(str(self._module))}"]
         (self.state.path / "agent.toml").write_text("\n".join(lines) + "\n")
         code = (await self.holder.post("/agents/codes"))["code"]
         server, root = settings.door_url, settings.door_root_file

@@ -48,14 +48,16 @@ class Mutant:
             )
 
     def found(self, tree: Path) -> str:
-        """Return the line in which the matrix names a predicted invariant, or nothing."""
+        """Return the line in which the very case names a predicted invariant, or nothing."""
         case = f"{MATRIX}::{TEST}[{self.point}]"
         command = [sys.executable, "-m", "pytest", "-q", "--tb=line", case]
         environment = {**os.environ, "PYTHONPATH": str(tree)}  # noqa: TID251 (programs inherit it)
         ran = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, check=False
         )
-        named = re.compile(rf"Broken: .*\b({'|'.join(self.invariants)}):")
+        named = re.compile(
+            rf"Broken: {re.escape(self.point)} \[seed .*\b({'|'.join(self.invariants)}):"
+        )
         return next((line for line in ran.stdout.splitlines() if named.search(line)), "")
 
 

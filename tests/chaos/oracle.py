@@ -4,21 +4,31 @@ Nothing here asks the product: it reads the CA's tables, the token's own objects
 came, the audit chain, Temporal's histories, the document store and the register.
 """
 
+import base64
 import hashlib
 import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cardflow.chain import link_hash
-from tests.chaos.people import Acknowledged, Ledger
-from tests.chaos.records import History
+from tests.chaos.people import Ledger
+from tests.chaos.records import Activity, History
 
 if TYPE_CHECKING:
     from tests.chaos.desk import Desk
     from tests.chaos.world import World
+
+
+CLICKS = ("continue", "signature")
+# Whom a mail goes to that does not go to the holder.
+READERS = {"document_received": ("operator",), "escalation": ("operator", "admin")}
+REMINDED = {"holder": (), "operator": ("operator",), "ca": ("operator",), "officer": ("officer",)}
 
 
 def sha256(pem: str) -> str:
@@ -34,13 +44,20 @@ def public_key(pem: str) -> bytes:
 
 
 async def at_this_instant(world: "World", desk: "Desk") -> list[str]:
-    """Return what is wrong with a card while something is dead: I3, I4 and I5."""
+    """Return what is wrong with a card while something is dead: I3, I4, I5 and I10."""
     seen = await world.seen_on(desk)
-    issued = {sha256(row["certificate_pem"]) for row in await _issued_to(world, desk.holder.id)}
-    complete = {
-        x["cka_id"] for x in seen["certificates"] if x["complete"] and sha256(x["pem"]) in issued
+    rows = await _issued_to(world, desk.holder.id)
+    issued = {sha256(row["certificate_pem"]) for row in rows}
+    # What a lost card carries is revoked as compromised, and stays there: it may be found again.
+    valid = {
+        sha256(row["certificate_pem"])
+        for row in rows
+        if row["revoked_at"] is None or row["revocation_reason"] == "keyCompromise"
     }
-    alarms = _about_certificates(seen, issued)
+    complete = {
+        x["cka_id"] for x in seen["certificates"] if x["complete"] and sha256(x["pem"]) in valid
+    }
+    alarms = _about_certificates(seen, issued) + await _about_waiting(world, desk)
     if desk.is_clearing:
         return alarms
     if not complete:
@@ -61,11 +78,59 @@ def _about_certificates(seen: dict[str, Any], issued: set[str]) -> list[str]:
 
 
 async def _about_the_old(world: "World", desk: "Desk", gone: frozenset[str]) -> list[str]:
-    """I5: the server had the proof of the new pair before the old one was touched."""
+    """I5: the server took the proof of the new pair, and then ordered that the old one goes."""
     history = await History.of(world.temporal, f"card-update/{desk.card_id}")
-    if history is None or "write" in history.completed:
+    if history is None:  # the card's next update hides it; what was taken is on record by then
+        taken = await world.records.rows(
+            "SELECT 1 FROM audit WHERE update_id = :id AND kind = 'written'", id=desk.update_id
+        )
+    else:
+        proven = [x.answered for x in history.activities.values() if _is_proof(x)]
+        ordered = [at for at, x in history.activities.items() if x.name == "clean_up"]
+        taken = [at for at in ordered if proven and at > min(proven)]
+    if taken:
         return []
     return [f"I5: the old pair {min(gone)[:8]} went before the new one was acknowledged"]
+
+
+def _is_proof(write: Activity) -> bool:
+    """Tell whether each new key signed that its certificate is on this card, for this order."""
+    if write.name != "write" or not write.answer:
+        return False
+    proofs = {proof["lane"]: proof for proof in write.answer["proofs"]}
+    ordered = {order["lane"]: order["certificate_pem"] for order in write.order["certificates"]}
+    nonce, serial = write.order["nonce"], write.order["card"]["token_serial"]
+    return proofs.keys() == ordered.keys() and all(
+        _signed(pem, proofs[lane], bytes.fromhex(nonce), serial) for lane, pem in ordered.items()
+    )
+
+
+def _signed(pem: str, proof: dict[str, str], nonce: bytes, serial: str) -> bool:
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    key, der = certificate.public_key(), certificate.public_bytes(Encoding.DER)
+    said = b"cardflow-write-v1\0" + nonce + hashlib.sha256(der).digest() + serial.encode()
+    assert isinstance(key, ec.EllipticCurvePublicKey)  # all policies of the world say P-256
+    try:
+        key.verify(base64.b64decode(proof["signature"]), said, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return sha256(proof["certificate_pem"]) == sha256(pem)
+
+
+async def _about_waiting(world: "World", desk: "Desk") -> list[str]:
+    """I10: an open update names whom it waits for, and something will wake its workflow."""
+    rows = await world.records.rows(
+        "SELECT w.party, w.what FROM updates u LEFT JOIN waiting w ON w.update_id = u.id "
+        "WHERE u.id = :id AND u.stage NOT IN ('completed', 'rejected', 'cancelled', 'lapsed')",
+        id=desk.update_id,
+    )
+    if not rows:
+        return []
+    found = [] if all(x["party"] and x["what"] for x in rows) else ["I10: nobody is waited for"]
+    history = await History.of(world.temporal, f"card-update/{desk.card_id}")
+    if history is None or (history.is_open and not history.waking):
+        found.append("I10: nothing will wake the workflow")
+    return found
 
 
 async def findings(
@@ -79,19 +144,18 @@ async def findings(
     if update["stage"] != expected:
         found.append(f"I12: the update is {update['stage']}, not {expected}")
     found += await _about_issuing(world, desk, update_id)
-    found += await _about_words(world, desk, update_id, ledger)
+    found += await _about_words(world, update_id, ledger)
     found += await _about_documents(world, update_id)
     found += await _about_the_card(world, desk, update_id, expected)
-    found += await _about_mail(world, update_id)
+    found += await _about_mail(world, update)
     found += await _about_the_trail(world, update)
-    found += _about_logins(world)
-    return found
+    return found + _about_logins(desk)
 
 
 async def _issued_to(world: "World", person_id: str) -> list[dict[str, Any]]:
     return await world.records.rows(
-        "SELECT request_id, serial_number, certificate_pem, revoked_at FROM ca_certificates "
-        "WHERE person_id = :person AND certificate_pem <> ''",
+        "SELECT request_id, serial_number, certificate_pem, revoked_at, revocation_reason "
+        "FROM ca_certificates WHERE person_id = :person AND certificate_pem <> ''",
         person=person_id,
     )
 
@@ -125,8 +189,8 @@ async def _about_issuing(world: "World", desk: "Desk", update_id: str) -> list[s
     return found + [f"I6: nobody knows of the request {row['request_id']}" for row in unknown]
 
 
-async def _about_words(world: "World", desk: "Desk", update_id: str, ledger: Ledger) -> list[str]:
-    """I2 and I11: what was acknowledged is journalled, was taken, and had its effect once."""
+async def _about_words(world: "World", update_id: str, ledger: Ledger) -> list[str]:
+    """I2 and I11: what was acknowledged is journalled, and had its effect once."""
     journal = {
         row["action_id"]: row
         for row in await world.records.rows(
@@ -135,39 +199,34 @@ async def _about_words(world: "World", desk: "Desk", update_id: str, ledger: Led
             id=update_id,
         )
     }
-    texts = [
-        row["text"]
-        for row in await world.records.rows(
-            "SELECT text FROM audit WHERE update_id = :id AND kind <> 'start_verified'",
-            id=update_id,
-        )
-    ]
-    history = await History.of(world.temporal, f"card-update/{desk.card_id}")
-    accepted = Counter(history.accepted if history else ())
-    found = [f"I11: {action} was taken {n} times" for action, n in accepted.items() if n > 1]
-    for said in {one.action_id: one for one in ledger.said}.values():
+    trail = await world.records.rows(
+        "SELECT kind, text FROM audit WHERE update_id = :id AND kind <> 'start_verified'",
+        id=update_id,
+    )
+    found, happened = [], Counter(row["kind"] for row in trail)
+    for said in ledger.said:
         entry = journal.get(said.action_id)
         if entry is None or not entry["accepted"]:
             found.append(f"I2: {said.what} was acknowledged and is not in the journal")
-            continue
-        needle = said.action_id if said.what == "ca_decisions" else entry["token"]
-        effects = sum(needle in text for text in texts)
-        if said.what in ("continue", "signature", "cancel"):
-            continue  # their events carry no token: the stage and the visits tell
-        if effects != 1:
-            found.append(f"I2: {said.what} took effect {effects} times")
-    visits = sum('"kind":"visit_started"' in text for text in texts)
-    clicks = len({one.action_id for one in ledger.said if _begins_a_visit(one)})
-    if visits < clicks:
-        found.append(f"I2: {clicks} clicks were acknowledged and {visits} visits began")
+        elif said.what in CLICKS:  # the events of visits carry no token: they are counted below
+            shown, taken = said.answer["visit"]["id"], _claims(entry["token"])["visit"]["id"]
+            found += [f"I11: {said.what} began {taken}, not {shown}"] if shown != taken else []
+        else:
+            needle = said.action_id if said.what == "ca_decisions" else entry["token"]
+            effects = sum(needle in row["text"] for row in trail)
+            effects = happened["cancelled"] if said.what == "cancel" else effects
+            found += [f"I2: {said.what} took effect {effects} times"] if effects != 1 else []
+    taken = [_claims(row["token"])["visit"] for row in journal.values() if row["accepted"]]
+    clicks, visits = len({visit["id"] for visit in taken if visit}), happened["visit_started"]
+    if visits != clicks:
+        found.append(f"I2: {clicks} clicks were answered with yes and {visits} visits began")
     return found
 
 
-def _begins_a_visit(said: Acknowledged) -> bool:
-    """What people click does, and an opening that names its first visit."""
-    return said.what in ("continue", "signature") or bool(
-        said.what == "updates" and said.answer.get("visit")
-    )
+def _claims(token: str) -> dict[str, Any]:
+    """Return what a signed action says: the middle part of a compact JWS (RFC 7515, 3.1)."""
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    return claims
 
 
 async def _about_documents(world: "World", update_id: str) -> list[str]:
@@ -188,6 +247,8 @@ async def _about_the_card(world: "World", desk: "Desk", update_id: str, expected
     """I3, I4, I12: register, workflow and card tell the same."""
     found = await at_this_instant(world, desk)
     seen = await world.seen_on(desk)
+    issued = await _issued_to(world, desk.holder.id)
+    revoked = {sha256(x["certificate_pem"]) for x in issued if x["revoked_at"] is not None}
     on_card = {sha256(x["pem"]) for x in seen["certificates"]}
     rows = await world.records.rows(
         "SELECT sha256, state FROM certificates WHERE card_id = :card AND kind = 'managed'",
@@ -208,6 +269,8 @@ async def _about_the_card(world: "World", desk: "Desk", update_id: str, expected
         ]
         if len(seen["certificates"]) > len(on_card):
             found.append("I12: a certificate is on the card twice")
+        if on_card & revoked - set(owed.values()):
+            found.append("I4: a certificate on the card is revoked, and no debt names it")
         if stray := set(seen["privates"]) - kept:
             found.append(f"I12: {len(stray)} keys are on the card that nobody knows of")
         if desk.old & kept - set(owed):
@@ -218,13 +281,15 @@ async def _about_the_card(world: "World", desk: "Desk", update_id: str, expected
     return found
 
 
-async def _about_mail(world: "World", update_id: str) -> list[str]:
-    """I7: every mail on record came, under its own Message-ID; none came that is not on record."""
-    rows = await world.records.rows(
-        "SELECT message_id, address, state, event FROM mails WHERE update_id = :id AND "
-        "state <> 'folded'",
-        id=update_id,
+async def _about_mail(world: "World", update: dict[str, Any]) -> list[str]:
+    """I7: each event sent the mails it asks for, and each mail came under its own Message-ID."""
+    mails = await world.records.rows(
+        "SELECT message_id, address, state, event, kind, person_id FROM mails "
+        "WHERE update_id = :id",
+        id=update["id"],
     )
+    # What waits for an operator's digest is told there.
+    rows = [x for x in mails if (x["state"], x["kind"]) != ("folded", "document_received")]
     came = defaultdict(set)
     for recipient, message_id in world.mailbox.received:
         came[message_id].add(recipient)
@@ -233,19 +298,35 @@ async def _about_mail(world: "World", update_id: str) -> list[str]:
         for row in rows
         if row["state"] != "sent" or came[row["message_id"]] != {row["address"]}
     ]
-    wanted = {
-        json.loads(row["text"])["event"]
-        for row in await world.records.rows(
-            "SELECT text FROM audit WHERE update_id = :id AND kind IN ('opened', 'completed', "
-            "'cancelled')",
-            id=update_id,
-        )
-    }
-    if missing := wanted - {row["event"] for row in rows}:
-        found.append(f"I7: no mail for the events {sorted(missing)}")
+    wanted = await _wanted_mails(world, update)
+    queued = {(row["event"], row["person_id"]) for row in mails}
+    found += [f"I7: event {event} sent {who} no mail" for event, who in sorted(wanted - queued)]
+    found += [f"I7: event {event} asked for no mail" for event, _ in sorted(queued - wanted)]
     known = {row["message_id"] for row in await world.records.rows("SELECT message_id FROM mails")}
     unknown = {name for _, name in world.mailbox.received} - known
     return found + [f"I7: a mail came that is not on record: {name}" for name in sorted(unknown)]
+
+
+async def _wanted_mails(world: "World", update: dict[str, Any]) -> set[tuple[int, str]]:
+    """Return which event must mail whom, by what it says itself and by the policy it ran under."""
+    people = await world.records.rows("SELECT id, roles FROM people")
+    notified = json.loads(update["input"])["policy"]["notifications"]
+    wanted = set()
+    for row in await world.records.rows(
+        "SELECT text FROM audit WHERE update_id = :id AND event > 0", id=update["id"]
+    ):
+        event = json.loads(row["text"])["facts"]
+        asked = [event["mail"], "ready_to_continue" if event["ready"] else None]
+        kind = next((one for one in asked if one in notified), None)
+        if kind is None:
+            continue
+        roles = READERS.get(kind, ())
+        if kind == "reminder":
+            roles = REMINDED[event["facts"]["party"]]
+        told = {x["id"] for x in people if any(role in x["roles"] for role in roles)}
+        told -= {update["holder_id"], update["started_by"]}  # they may not decide on it
+        wanted |= {(event["number"], who) for who in (told if roles else {update["holder_id"]})}
+    return wanted
 
 
 async def _about_the_trail(world: "World", update: dict[str, Any]) -> list[str]:
@@ -272,17 +353,16 @@ async def _about_the_trail(world: "World", update: dict[str, Any]) -> list[str]:
             id=update["id"],
         )
     ]
-    if events != list(range(events[0] if events else 1, update["events"] + 1)):
+    if events != list(range(update["events"] + 1)):  # 0: its start was verified
         found.append(f"I8: the events on record are {events} of {update['events']}")
     return found
 
 
-def _about_logins(world: "World") -> list[str]:
+def _about_logins(desk: "Desk") -> list[str]:
     """I9: no process logs in more often than a PIN was typed for it."""
-    typed: Counter[str] = Counter()
-    logins: Counter[str] = Counter()
-    for line in (world.board / "trace").read_text().splitlines():
-        _, pid, name = line.split()
-        typed[pid] += name == "helper.prompt.done"
-        logins[pid] += name == "helper.login.before"
-    return [f"I9: process {pid} logged in {n} times" for pid, n in logins.items() if n > typed[pid]]
+    logins, typed = desk.logins(), desk.typed()
+    return [
+        f"I9: process {pid} logged in {n} times, and {typed[pid]} PINs were typed for it"
+        for pid, n in logins.items()
+        if n > typed[pid]
+    ]

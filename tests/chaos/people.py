@@ -2,9 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import Container, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from cardflow.model import new_id
 
 PREFIX = "/api/v1"
 PATIENCE = 60
+AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 REPEATED = 0.25  # of what was answered is said again, word for word
 
 
@@ -31,10 +33,17 @@ class Acknowledged:
 
 @dataclass
 class Ledger:
-    """What an update's people were told, in order."""
+    """What an update's people were told, in order; ``chance`` picks what they say again."""
 
+    chance: Random
     said: list[Acknowledged] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)  # repeats that were answered otherwise
+    later: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # at the end
+
+    async def say_again(self) -> None:
+        """Repeat some of what was said, now that the update is over."""
+        while self.later:
+            await self.later.pop(0)()
 
 
 class Answered(Exception):
@@ -51,7 +60,6 @@ class Person:
 
     id: str
     client: httpx2.AsyncClient
-    chance: Random
 
     async def get(self, path: str) -> Any:
         """Return what is there."""
@@ -66,7 +74,7 @@ class Person:
         return (await self._asked("PATCH", path, json=body)).json()
 
     async def post(self, path: str, ledger: Ledger | None = None, **content: Any) -> Any:
-        """Return the answer, once there is one; some are asked for twice."""
+        """Return the answer, once there is one; some are asked for again, at once or at the end."""
         key = new_id()
         content.setdefault("json", {}) if not content else None
         answer = (await self._asked("POST", path, key, **content)).json()
@@ -74,7 +82,10 @@ class Person:
             what, update_id = _about(path, answer)
             action = str(uuid.uuid5(NAMESPACE, f"{self.id}\n{key}"))
             ledger.said.append(Acknowledged(what, update_id, action, answer))
-            if self.chance.random() < REPEATED:
+            at_once, at_the_end = (ledger.chance.random() < REPEATED for _ in range(2))
+            if at_the_end:
+                ledger.later.append(partial(self._again, path, key, answer, ledger, content))
+            if at_once:
                 await self._again(path, key, answer, ledger, content)
         return answer
 
@@ -87,16 +98,23 @@ class Person:
         self, path: str, key: str, before: Any, ledger: Ledger, content: dict[str, Any]
     ) -> None:
         try:
-            again = (await self._asked("POST", path, key, **content)).json()
+            again = (await self._asked("POST", path, key, until_there=True, **content)).json()
         except Answered as no:
-            ledger.differing.append(f"a repeat was refused: {no}")
+            ledger.differing.append(f"I11: a repeat was refused: {no}")
             return
-        ids = [one.get("id") or one.get("document", {}).get("id") for one in (before, again)]
-        if ids[0] != ids[1]:
-            ledger.differing.append(f"{path}: a repeat was answered with {ids[1]}, not {ids[0]}")
+        first, second = _names(before), _names(again)
+        if first != second or not any(first):
+            ledger.differing.append(f"I11: {path}: a repeat was answered {second}, not {first}")
 
     async def _asked(
-        self, method: str, path: str, key: str = "", final: Container[int] = (), **content: Any
+        self,
+        method: str,
+        path: str,
+        key: str = "",
+        *,
+        final: Container[int] = (),
+        until_there: bool = False,
+        **content: Any,
     ) -> httpx2.Response:
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
@@ -112,11 +130,22 @@ class Person:
                 if response.is_success:
                     return response
                 may_change = response.is_server_error or CLASH in response.text
+                may_change |= until_there and AWAY in response.text
                 if not may_change or response.status_code in final:
                     raise Answered(response)
                 trouble = f"{response.status_code} {response.text}"
             assert loop.time() < until, f"{method} {path}: not answered: {trouble}"
             await asyncio.sleep(0.1)
+
+
+def _names(answer: Any) -> tuple[str, str, str]:
+    """Return the ids in an answer: of what was made, of the action, and of the visit it began.
+
+    An opening that is repeated tells of the visit that is under way by then.
+    """
+    visit = answer.get("visit") if "reply" in answer else None
+    action = answer.get("reply", answer).get("action_id", "")
+    return answer.get("id", ""), action, visit["id"] if visit else ""
 
 
 def _about(path: str, answer: Any) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +12,32 @@ from sqlalchemy import text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from cardflow.sql import create_engine, for_reading
 
 TRIES = 300
+# Events that something follows by itself, and by which attribute that names them.
+BEGINS = {
+    "TIMER_STARTED",
+    "ACTIVITY_TASK_SCHEDULED",
+    "WORKFLOW_TASK_SCHEDULED",
+    "START_CHILD_WORKFLOW_EXECUTION_INITIATED",
+}
+BEGAN = {
+    "TIMER_FIRED": "started_event_id",
+    "TIMER_CANCELED": "started_event_id",
+    "ACTIVITY_TASK_COMPLETED": "scheduled_event_id",
+    "ACTIVITY_TASK_FAILED": "scheduled_event_id",
+    "ACTIVITY_TASK_TIMED_OUT": "scheduled_event_id",
+    "ACTIVITY_TASK_CANCELED": "scheduled_event_id",
+    "WORKFLOW_TASK_COMPLETED": "scheduled_event_id",  # one that failed is tried again
+    "CHILD_WORKFLOW_EXECUTION_STARTED": "initiated_event_id",
+    "START_CHILD_WORKFLOW_EXECUTION_FAILED": "initiated_event_id",
+}
+ENDS = {"WORKFLOW_EXECUTION_COMPLETED"}
 TRIAL = re.compile(rb"^Subject: \[Test\]", re.MULTILINE)
 MESSAGE_ID = re.compile(rb"^Message-ID:\s*(\S+)", re.MULTILINE | re.IGNORECASE)
 
@@ -68,34 +89,54 @@ class Records:
         return next(iter(await self.rows(query, **values)), {})
 
 
-@dataclass(frozen=True)
-class History:
-    """What Temporal keeps of the runs on one card, as far as it is written in clear."""
+@dataclass
+class Activity:
+    """An activity of a workflow: what it was told, and the answer once one came."""
 
-    accepted: tuple[str, ...]  # ids of the Updates that were accepted
-    completed: tuple[str, ...]  # types of the activities that ended well, in order
-    is_open: bool
+    name: str
+    order: Any
+    answer: Any = None
+    answered: int = 0  # at which event
+
+
+@dataclass
+class History:
+    """What Temporal keeps of the newest run on one card."""
+
+    activities: dict[int, Activity] = field(default_factory=dict)  # by the event that ordered them
+    waking: set[int] = field(default_factory=set)  # timers, activities, children: what comes next
+    is_open: bool = True
 
     @classmethod
     async def of(cls, client: Client, workflow_id: str) -> "History | None":
-        """Return the history of the newest run, or None where there is none."""
-        types: dict[int, str] = {}
-        accepted, completed, is_open = [], [], True
-        try:
-            history = await client.get_workflow_handle(workflow_id).fetch_history()
-        except RPCError:
-            return None
-        for event in history.events:
-            match event.event_type:
-                case EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-                    scheduled = event.activity_task_scheduled_event_attributes
-                    types[event.event_id] = scheduled.activity_type.name
-                case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-                    ended = event.activity_task_completed_event_attributes
-                    completed.append(types[ended.scheduled_event_id])
-                case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
-                    taken = event.workflow_execution_update_accepted_event_attributes
-                    accepted.append(taken.accepted_request.meta.update_id)
-        last = history.events[-1].event_type
-        is_open = last != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED
-        return cls(tuple(accepted), tuple(completed), is_open)
+        """Return the history, or None where no run ever was."""
+        for _ in range(TRIES):
+            try:
+                fetched = await client.get_workflow_handle(workflow_id).fetch_history()
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return None
+            else:
+                return await cls._read(client, fetched.events)
+            await asyncio.sleep(0.1)  # Temporal is being killed too
+        raise AssertionError("Temporal does not come back")
+
+    @classmethod
+    async def _read(cls, client: Client, events: Sequence[HistoryEvent]) -> "History":
+        found = cls()
+        for event in events:
+            kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_")
+            told: Any = getattr(event, event.WhichOneof("attributes") or "", None)
+            if kind == "ACTIVITY_TASK_SCHEDULED":
+                order = await client.data_converter.decode(told.input.payloads)
+                found.activities[event.event_id] = Activity(told.activity_type.name, order[0])
+            elif kind == "ACTIVITY_TASK_COMPLETED":
+                activity = found.activities[told.scheduled_event_id]
+                (activity.answer,) = await client.data_converter.decode(told.result.payloads) or [0]
+                activity.answered = event.event_id
+            if kind in BEGINS:
+                found.waking.add(event.event_id)
+            elif begun := BEGAN.get(kind):
+                found.waking.discard(getattr(told, begun))
+        found.is_open = kind not in ENDS
+        return found

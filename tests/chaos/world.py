@@ -28,7 +28,6 @@ from datetime import timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import httpx2
@@ -160,7 +159,7 @@ class Instant:
 
     def __init__(self, world: "World", look: Look) -> None:
         self._world, self._look, self._workflow_id = world, look, ""
-        self.temporal = self
+        self.temporal, self.data_converter = self, world.temporal.data_converter
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
@@ -202,7 +201,6 @@ class World:
     records: Records = field(init=False)
     temporal: Client = field(init=False)
     free: "asyncio.Queue[Desk]" = field(default_factory=asyncio.Queue)
-    chance: Random = field(default_factory=lambda: Random(5))  # noqa: S311 (no secret)
     _left: list[asyncio.Task[Any]] = field(default_factory=list)
 
     @property
@@ -514,7 +512,7 @@ async def person(here: World, stack: AsyncExitStack, name: str, role: Role) -> P
         trust_env=False,
     )
     stack.push_async_callback(client.aclose)
-    return Person(row.id, client, here.chance)
+    return Person(row.id, client)
 
 
 async def _furnish(here: World, stack: AsyncExitStack, number: int) -> None:

@@ -111,7 +111,7 @@ class Card:
     def calls(self) -> list[str]:
         """Return the functions of the module that were called so far."""
         calls = self._beside("calls")
-        return calls.read_text().split() if calls.exists() else []
+        return calls.read_text().split()[::2] if calls.exists() else []
 
     def _beside(self, what: str) -> Path:
         return self.module.with_name(f"{self.module.name}.{what}")

@@ -11,7 +11,8 @@
      died    ... after it
      torn    ... within it, at the moment when a file that SoftHSM writes passes <number> bytes
      room    no file that SoftHSM writes during the call may grow past <number> bytes (EFBIG)
-   The order is taken away when it is carried out. "<path>.calls" gets one line per call. */
+   The order is taken away when it is carried out. "<path>.calls" gets one line per
+   call, with the process. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -63,7 +64,7 @@ static const char *path_of(const char *what)
 static void note(const char *function)
 {
     char line[64];
-    int length = snprintf(line, sizeof line, "%s\n", function);
+    int length = snprintf(line, sizeof line, "%s %d\n", function, getpid());
     int file = open(path_of("calls"), O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (write(file, line, length) != length)
         abort();
