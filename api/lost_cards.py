@@ -43,8 +43,9 @@ from cardflow.decisions import utc_now
 from cardflow.errors import Unavailable
 from cardflow.mail.letters import CARD_LOST
 from cardflow.model import Act, Action, CardState, Role
+from cardflow.orders import revocations
 from cardflow.sql import transaction
-from workflows.afterwork import Afterwork, revocations
+from workflows.afterwork import Afterwork
 from workflows.card_update import workflow_id
 
 PATIENCE_SECONDS = 5  # with an update that runs and is not on record: it just begins, or ends

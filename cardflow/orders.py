@@ -64,6 +64,11 @@ class AfterworkOrder:
     reason: str = "cessationOfOperation"  # for what came of withdrawn requests after all
 
 
+def revocations(reason: str, serial_numbers: tuple[str, ...]) -> AfterworkOrder:
+    """Return the order to revoke certificates beside any update."""
+    return AfterworkOrder(revoke=(RevokeOrder("", reason, serial_numbers),))
+
+
 def request_id(update: UpdateInput, lane: Lane) -> str:
     """Return the name of the lane's request at the CA: the same at every try."""
     return f"{update.update_id}:{lane.revision}:{lane.plan.lane}"

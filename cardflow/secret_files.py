@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from cardflow.durable import sync_directory
 from cardflow.errors import Refused
 
 DEMO_MARKER = "demo"  # a file of this name beside a secret says: made for trying out, known to many
@@ -44,7 +45,7 @@ def write_secret(path: Path, content: bytes) -> None:
         os.link(fresh, path)
     finally:
         Path(fresh).unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def forget_secret(path: Path) -> None:
@@ -55,15 +56,6 @@ def forget_secret(path: Path) -> None:
 
 def _started(path: Path) -> str:
     return f".{path.name}.new-"
-
-
-def _sync_directory(directory: Path) -> None:
-    """Return when the names in the directory are on disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_demo(path: Path) -> bool:

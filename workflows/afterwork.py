@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.ca import CAActivities
     from activities.mail_out import MailActivities
-    from cardflow.orders import AfterworkOrder, MailOrder, RevokeOrder, WithdrawOrder
+    from cardflow.orders import AfterworkOrder, MailOrder, WithdrawOrder
     from cardflow.temporal import limits
 
 PATIENT = RetryPolicy(initial_interval=timedelta(seconds=2), maximum_interval=timedelta(hours=1))
@@ -68,8 +68,3 @@ class Delivery:
 def mails(*ids: str) -> MailOrder:
     """Return the order to deliver these mails."""
     return MailOrder(ids)
-
-
-def revocations(reason: str, serial_numbers: tuple[str, ...]) -> AfterworkOrder:
-    """Return the order to revoke certificates beside any update."""
-    return AfterworkOrder(revoke=(RevokeOrder("", reason, serial_numbers),))

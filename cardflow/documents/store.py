@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from cardflow.durable import sync_directory
 from cardflow.errors import CardflowError, Refused, Unavailable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -125,13 +126,13 @@ class FileStore:
 
     def _link(self, source: Path, path: Path) -> None:
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
         try:
             os.link(source, path)
         except FileExistsError:
             self._read(path)  # an earlier copy counts only if it is whole
         # Also when another process made the link: it may not have reached the disk yet.
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -221,11 +222,3 @@ def room_wanted() -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise Unavailable("the document store has no room left; nothing was kept") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

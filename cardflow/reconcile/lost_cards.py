@@ -15,7 +15,7 @@ from cardflow.db.register_cards import unrevoked_on
 from cardflow.db.register_updates import open_update_on
 from cardflow.db.tables import Card
 from cardflow.decisions import utc_now
-from cardflow.orders import AfterworkOrder, RevokeOrder
+from cardflow.orders import revocations
 from cardflow.reconcile.afterwork import AFTERWORK, good_at_ca
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation
@@ -60,9 +60,7 @@ async def _trusted(there: Installation, card_id: str, numbers: list[str]) -> Fin
     )
     if not there.apply:
         return found
-    order = AfterworkOrder(
-        revoke=(RevokeOrder("", RevocationReason.KEY_COMPROMISE, tuple(numbers)),)
-    )
+    order = revocations(RevocationReason.KEY_COMPROMISE, tuple(numbers))
     if await there.order(AFTERWORK, order, id=f"lost/{card_id}/again"):
         return replace(found, mended="it was ordered")
     return replace(found, mended="the workflow that does it is at work")
