@@ -129,7 +129,9 @@ async def test_what_two_looks_found_left_is_delivered_each_update_by_one(office)
     assert len({order.at for _, order in office.asked}) == 1
 
 
-async def test_what_is_being_delivered_again_is_left_to_that(office):
+async def test_what_is_being_delivered_again_is_left_to_that(office, monkeypatch):
+    # No time is skipped while a task waits for a worker that never comes.
+    monkeypatch.setattr("cardflow.temporal.limits.WORK", timedelta(seconds=0.1))
     office.looks = [{"u9": ("m1",)}, {"u9": ("m1",)}]
     at_work = await office.client.start_workflow(
         Delivery.run, MailOrder(("m1",)), id="mail/u9/again", task_queue="nobody"
