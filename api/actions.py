@@ -21,7 +21,8 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.idempotency import HEADER
+from api.authorize import Caller
+from api.idempotency import HEADER, id_for
 from api.problems import Problem, invalid, refused
 from api.state import State
 from cardflow.db.register_updates import answer_to, find_update, journalled, names_of
@@ -102,6 +103,15 @@ async def _settled(state: State, card_id: str, kept: "_Kept", patience: timedelt
 async def record(state: State, action: Action) -> JournalEntry:
     """Return the action's entry in the journal, made now unless it was there."""
     return (await _journal(state, action, state.keys.signer.sign(action), only_open=False)).entry
+
+
+async def said_before(state: State, caller: Caller, key: str | None) -> Action | None:
+    """Return the action of an earlier try of this request; the world may have moved on since."""
+    if key is None:
+        return None
+    async with transaction(state.reads) as session:
+        entry = await journalled(session, id_for(caller, key))
+    return peek(entry.token) if entry else None
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from api.problems import problems, refused
 from api.routing import GuardedRoute, Reading
 from api.shapes import Filled, Id, In, Out, Reason
 from api.state import Everything, State
-from api.update_shapes import OpenedOut, VisitOut
-from api.update_views import shown_update
+from api.update_shapes import OpenedOut
+from api.update_views import shown_update, shown_visit
 from cardflow.model import Action, CertificateKind, CertificateOnCard, Kind, Plan, Policy, new_id
 from cardflow.policy import Selection
 from cardflow.sql import looking
@@ -232,7 +232,5 @@ async def _again(state: State, session: AsyncSession, caller: Caller, action: Ac
 async def _opened(state: State, caller: Caller, opened: Opened) -> OpenedOut:
     async with looking(state.reads) as session:
         update = await shown_update(state, session, caller, opened.update_id)
-    visit = None
-    if opened.visit and opened.where:
-        visit = VisitOut.of(opened.visit, opened.where.agent.host)
+        visit = await shown_visit(session, opened.visit) if opened.visit else None
     return OpenedOut(update=update, id=opened.update_id, message=opened.message, visit=visit)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import update as change
 from sqlmodel import col
 
-from api.actions import Taken, take
+from api.actions import Taken, said_before, take
 from api.authorize import Caller
 from api.form_printing import NO_FORM, awaited_kind, forms_of, identity_of
 from api.idempotency import HEADER, id_for
@@ -18,9 +18,9 @@ from api.problems import FieldProblem, Problem, invalid, refused
 from api.signature_checks import trust_of, verdict_of, with_signer
 from api.state import State
 from api.update_views import Looked
-from cardflow.db.register_updates import find_document, journalled
+from cardflow.db.register_updates import find_document
 from cardflow.db.tables import Document
-from cardflow.decisions import peek, utc_now
+from cardflow.decisions import utc_now
 from cardflow.documents.intake import IntakeFindings, Limits, inspect_upload
 from cardflow.errors import Refused
 from cardflow.failpoints import effect
@@ -72,7 +72,7 @@ class HandedIn:
 
 async def hand_in(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> HandedIn:
     """Have the document before the update, or raise Problem; what is refused leaves nothing."""
-    earlier = await _earlier(state, arrival)
+    earlier = await said_before(state, arrival.caller, arrival.key)
     content = arrival.content or _record(looked, lane, arrival, earlier)
     action = _action(looked, lane, arrival, hashlib.sha256(content).hexdigest())
     if earlier:
@@ -124,15 +124,6 @@ def _action(looked: Looked, lane: Lane, arrival: Arrival, sha256: str) -> Action
 def document_id_for(arrival: Arrival) -> str:
     """Return the id of the document that arrives; with a key, the same at each try."""
     return id_for(arrival.caller, arrival.key and f"{arrival.key}\ndocument")
-
-
-async def _earlier(state: State, arrival: Arrival) -> Action | None:
-    """Return the action of an earlier try of this request; the lane may have moved on since."""
-    if arrival.key is None:
-        return None
-    async with transaction(state.reads) as session:
-        entry = await journalled(session, id_for(arrival.caller, arrival.key))
-    return peek(entry.token) if entry else None
 
 
 def _repeated(earlier: Action, action: Action) -> Action:

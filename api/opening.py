@@ -16,7 +16,7 @@ from api.idempotency import HEADER, id_for
 from api.planning import Case, plan_digest
 from api.problems import invalid, refused
 from api.state import State
-from api.visits import Connection, new_visit
+from api.visits import new_visit
 from cardflow.db.register_updates import find_update, journalled
 from cardflow.db.tables import JournalAnswer
 from cardflow.db.views import input_of
@@ -63,7 +63,6 @@ class Opened:
     update_id: str
     message: str
     visit: Visit | None = None
-    where: Connection | None = None
 
 
 async def begun(state: State, update_id: str, card_id: str) -> None:
@@ -96,17 +95,17 @@ async def earlier(
 
 async def open_update(state: State, wish: Wish) -> Opened:
     """Have the update open and on record; a holder's first visit has begun."""
-    visit, where = None, None
+    visit = None
     if wish.grant.role is Role.HOLDER:
         # Nothing is started for a card that is not there.
         async with transaction(state.reads) as session:
             serial = wish.case.card.token_serial
-            visit, where = await new_visit(session, wish.caller, serial, state.settings)
+            visit = await new_visit(session, wish.caller, serial, state.settings)
     await _start(state, wish)
     if visit is None:
         return Opened(wish.update_id, "the update is open; its holder continues at the workstation")
     taken = await _visit(state, wish, visit)
-    return Opened(wish.update_id, taken.reply.message, taken.action.visit, where)
+    return Opened(wish.update_id, taken.reply.message, taken.action.visit)
 
 
 async def _visit(state: State, wish: Wish, visit: Visit) -> Taken:

@@ -16,8 +16,11 @@ from api.shapes import Id, In, Out
 from api.signing import Wish, start_signing
 from api.state import Everything
 from api.update_shapes import VisitOut
+from api.update_views import shown_visit
 from api.updates import ReplyOut
+from cardflow.db.register_updates import certificates_of
 from cardflow.model import DocumentKind
+from cardflow.sql import transaction
 
 router = APIRouter(tags=["documents"], route_class=GuardedRoute)
 
@@ -78,16 +81,22 @@ async def sign_document(
     language = known_language(body.language or "", caller.language, state.settings.default_language)
     role = authorize(caller, needed, looked.row).role
     wish = Wish(caller, role, lane_in(looked, lane), language, body.sha256, key)
-    started = await start_signing(state, looked, wish)
-    form, signer = started.form, started.signer
+    taken = await start_signing(state, looked, wish)
+    visit = taken.action.visit
+    form = visit.signs if visit else None
+    assert visit and form  # noqa: S101, PT018 it was journalled with both
+    async with transaction(state.reads) as session:
+        shown = await shown_visit(session, visit)
+        known = await certificates_of(session, looked.row.card_id)
+    signer = known[form.signer.certificate_sha256]
     return SignatureOut(
-        reply=ReplyOut.model_validate(started.taken.reply),
-        visit=VisitOut.of(started.visit, started.where.agent.host),
+        reply=ReplyOut.model_validate(taken.reply),
+        visit=shown,
         form=SignedFormOut(kind=form.kind, title=form.title, sha256=form.sha256),
         signer=SignerOut(
             subject=signer.subject,
             profile=signer.profile,
             serial_number=signer.serial_number,
-            sha256=signer.ref.certificate_sha256,
+            sha256=signer.sha256,
         ),
     )

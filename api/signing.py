@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from api.actions import Taken, take
+from api.actions import Taken, said_before, take
 from api.authorize import Caller
 from api.form_printing import Printed, print_form
 from api.idempotency import id_for
@@ -10,7 +10,7 @@ from api.problems import refused
 from api.signers import signer_on_card
 from api.state import State
 from api.update_views import Looked
-from api.visits import Connection, new_visit
+from api.visits import new_visit
 from cardflow.decisions import utc_now
 from cardflow.documents.texts import TEXTS
 from cardflow.lifecycle import form_signature
@@ -49,31 +49,33 @@ class Wish:
     key: str | None = None
 
 
-@dataclass(frozen=True)
-class Started:
-    """A visit that signs, where it takes place, and with which certificate."""
-
-    taken: Taken
-    visit: Visit
-    form: FormToSign
-    where: Connection
-    signer: CertificateOnCard
-
-
-async def start_signing(state: State, looked: Looked, wish: Wish) -> Started:
+async def start_signing(state: State, looked: Looked, wish: Wish) -> Taken:
     """Have the holder's workstation ask for the PIN and sign, or raise Problem 409."""
+    earlier = await said_before(state, wish.caller, wish.key)
+    action = _repeated(earlier, looked, wish) if earlier else await _first(state, looked, wish)
+    return await take(state, looked.row.card_id, action)
+
+
+def _repeated(earlier: Action, looked: Looked, wish: Wish) -> Action:
+    """Return the earlier action about what is asked for now; only the same is a repeat."""
+    return replace(
+        earlier,
+        act=Act.SIGN_DOCUMENT,
+        update_id=looked.row.id,
+        lane=wish.lane.plan.lane,
+        digest=wish.seen or earlier.digest,
+    )
+
+
+async def _first(state: State, looked: Looked, wish: Wish) -> Action:
     printed = await _form(state, looked, wish)
     async with transaction(state.reads) as session:
         signer = await signer_on_card(state, session, looked.row.card_id)
         if signer is None:
             raise refused([NO_CERTIFICATE])
         serial = looked.update.token_serial
-        visit, where = await new_visit(session, wish.caller, serial, state.settings)
-    form = _to_sign(state, wish, printed, signer)
-    taken = await take(state, looked.row.card_id, _action(looked, wish, visit, form))
-    kept = taken.action.visit
-    assert kept is not None  # noqa: S101 it was journalled with one
-    return Started(taken, kept, kept.signs or form, where, signer)
+        visit = await new_visit(session, wish.caller, serial, state.settings)
+    return _action(looked, wish, visit, _to_sign(state, wish, printed, signer))
 
 
 async def _form(state: State, looked: Looked, wish: Wish) -> Printed:

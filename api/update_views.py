@@ -166,6 +166,11 @@ async def _visit(session: AsyncSession, caller: Caller, looked: Looked) -> Visit
     visit = looked.view.state.visit
     if visit is None or visit.started_by != caller.id:
         return None
+    return await shown_visit(session, visit)
+
+
+async def shown_visit(session: AsyncSession, visit: Visit) -> VisitOut:
+    """Return the visit, and the workstation where it takes place."""
     agent = await find_agent(session, visit.agent_id)
     return VisitOut.of(visit, agent.host if agent else "")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from pydantic import StringConstraints
 
-from api.actions import Taken, take, take_signed
+from api.actions import Taken, said_before, take, take_signed
 from api.auth import Proof, may
 from api.authorize import Caller, Permission, Scope, authorize
 from api.idempotency import GivenKey, id_for
@@ -17,7 +17,7 @@ from api.routing import GuardedRoute, Reading
 from api.shapes import LINE, Filled, Id, In, Out, Reason
 from api.state import Everything, State
 from api.update_shapes import MailOut, PersonRef, UpdateLine, UpdateOut, VisitOut
-from api.update_views import shown_line, shown_update, visible_update
+from api.update_views import shown_line, shown_update, shown_visit, visible_update
 from api.visits import new_visit, refuse_revoked
 from cardflow.db.register_updates import (
     Wanted,
@@ -30,7 +30,7 @@ from cardflow.db.register_updates import (
 from cardflow.db.tables import AuditEntry, Mail, Update
 from cardflow.db.views import input_of, view_of
 from cardflow.decisions import MAX_TOKEN, utc_now
-from cardflow.model import Act, Action, Stage, Verdict
+from cardflow.model import Act, Action, Stage, Verdict, Visit
 from cardflow.sql import transaction
 
 router = APIRouter(prefix="/updates", tags=["updates"], route_class=GuardedRoute)
@@ -157,14 +157,20 @@ async def continue_update(
 ) -> ContinueOut:
     """Start the next visit on the workstation that has the card now; it asks for the PIN."""
     row = await _row(state, caller, update_id, Permission.CONTINUE_UPDATE)
-    async with transaction(state.reads) as session:
-        await refuse_revoked(session, view_of(row))
-        serial = input_of(row).token_serial
-        visit, here = await new_visit(session, caller, serial, state.settings)
+    earlier = await said_before(state, caller, key)
+    visit = earlier.visit if earlier else await _next_visit(state, caller, row)
     action = _action(caller, row, Act.CONTINUE, Permission.CONTINUE_UPDATE, key, visit=visit)
     taken = await take(state, row.card_id, action)
     assert taken.action.visit is not None  # noqa: S101 it was journalled with one
-    return ContinueOut(reply=_reply(taken), visit=VisitOut.of(taken.action.visit, here.agent.host))
+    async with transaction(state.reads) as session:
+        shown = await shown_visit(session, taken.action.visit)
+    return ContinueOut(reply=_reply(taken), visit=shown)
+
+
+async def _next_visit(state: State, caller: Caller, row: Update) -> Visit:
+    async with transaction(state.reads) as session:
+        await refuse_revoked(session, view_of(row))
+        return await new_visit(session, caller, input_of(row).token_serial, state.settings)
 
 
 @router.post("/{update_id}/cancel", operation_id="cancel_update", responses=problems(404, 409, 413))

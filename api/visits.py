@@ -49,12 +49,12 @@ async def connection(
 
 async def new_visit(
     session: AsyncSession, caller: Caller, token_serial: str, settings: Settings
-) -> tuple[Visit, Connection]:
+) -> Visit:
     """Return a visit where the caller's card is connected, or raise Problem 409."""
     here, reason = await connection(session, holder_id=caller.id, token_serial=token_serial)
     if here is None or reason:
         raise refused([reason])
-    visit = Visit(
+    return Visit(
         id=new_id(),
         agent_id=here.agent.id,
         code=f"{secrets.randbelow(10_000):04} {secrets.choice(WORDS)}",
@@ -63,7 +63,6 @@ async def new_visit(
         seconds=settings.agent_visit_seconds,
         hold_seconds=settings.agent_hold_seconds,
     )
-    return visit, here
 
 
 async def refuse_revoked(session: AsyncSession, view: UpdateView) -> None:

@@ -14,7 +14,7 @@ from cli.demo_steps import CHANGED
 from cli.processes import ROOT
 from cli.scribble import scan_of
 from tests.chaos.desk import Desk
-from tests.chaos.people import AWAY, Answered, Ledger, Person
+from tests.chaos.people import Answered, Ledger, Person
 
 if TYPE_CHECKING:
     from tests.chaos.world import Armed, Stop, Strike, World
@@ -24,6 +24,7 @@ SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the
 HIT_WITHIN = 20  # once the update is over
 LOOK_EVERY = 0.15
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
+AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"
 GOES_ON = {"preparing", "ready", "written", "cancelled", "ca_rejected"}
 ENDED = ("completed", "rejected", "cancelled", "lapsed")

@@ -17,7 +17,6 @@ from cardflow.model import new_id
 
 PREFIX = "/api/v1"
 PATIENCE = 60
-AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 REPEATED = 0.25  # of what was answered is said again, word for word
 
 
@@ -98,7 +97,7 @@ class Person:
         self, path: str, key: str, before: Any, ledger: Ledger, content: dict[str, Any]
     ) -> None:
         try:
-            again = (await self._asked("POST", path, key, until_there=True, **content)).json()
+            again = (await self._asked("POST", path, key, **content)).json()
         except Answered as no:
             ledger.differing.append(f"I11: a repeat was refused: {no}")
             return
@@ -111,9 +110,7 @@ class Person:
         method: str,
         path: str,
         key: str = "",
-        *,
         final: Container[int] = (),
-        until_there: bool = False,
         **content: Any,
     ) -> httpx2.Response:
         loop = asyncio.get_running_loop()
@@ -130,7 +127,6 @@ class Person:
                 if response.is_success:
                     return response
                 may_change = response.is_server_error or CLASH in response.text
-                may_change |= until_there and AWAY in response.text
                 if not may_change or response.status_code in final:
                     raise Answered(response)
                 trouble = f"{response.status_code} {response.text}"

@@ -262,9 +262,13 @@ class Office:
         path = f"{API}/updates/{update_id}/lanes/{lane['lane']}/decisions"
         return await who.post(path, json=body, headers=headers)
 
-    async def act(self, update_id: str, what: str, who: Any = None, **body: Any) -> httpx2.Response:
+    async def act(
+        self, update_id: str, what: str, who: Any = None, key: str = "", **body: Any
+    ) -> httpx2.Response:
         """Continue, cancel or retry."""
-        return await (who or self.holder).post(f"{API}/updates/{update_id}/{what}", json=body)
+        headers = {"Idempotency-Key": key} if key else {}
+        path = f"{API}/updates/{update_id}/{what}"
+        return await (who or self.holder).post(path, json=body, headers=headers)
 
 
 def a_certificate(subject: str) -> str:

@@ -265,6 +265,34 @@ async def test_the_same_click_starts_one_visit(carded):
     assert len(await received(carded, update_id)) == 1
 
 
+async def test_a_repeated_click_is_answered_alike_when_the_card_is_gone_and_the_lane_moved_on(
+    carded,
+):
+    update_id = await waiting(carded, "precheck=true", EITHER)
+    first = await click(carded, update_id, key="once")
+    await over(carded, update_id)
+    await carded.desk.workstation.report()
+
+    again = await click(carded, update_id, key="once")
+
+    assert again.status_code == 200, again.text
+    assert again.json() == first.json()
+    assert len(await received(carded, update_id)) == 1
+
+
+async def test_a_key_is_of_one_click(carded):
+    update_id = await waiting(carded, "precheck=true", EITHER)
+    first = (await click(carded, update_id, key="once")).json()
+    await over(carded, update_id)
+
+    other_form = await click(carded, update_id, key="once", sha256="0" * 64)
+    other_act = await carded.act(update_id, "continue", key="once")
+
+    assert reasons(other_form) == ["this key was used for another request"]
+    assert reasons(other_act) == ["this key was used for another request"]
+    assert (await click(carded, update_id, key="once", sha256=first["form"]["sha256"])).is_success
+
+
 @pytest.mark.parametrize("outcome", [Outcome.PIN_INCORRECT, Outcome.SIGNER_MISSING])
 async def test_a_visit_that_fails_says_why_and_is_offered_again(carded, outcome):
     update_id = await waiting(carded, "precheck=true", EITHER)

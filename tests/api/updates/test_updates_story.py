@@ -155,6 +155,18 @@ async def test_an_operator_opens_without_a_visit_and_the_holder_continues(office
     await office.until_stage(opened["id"], "completed")
 
 
+async def test_a_repeated_click_is_answered_alike_when_the_card_is_gone(office):
+    update_id = await office.opened(who=office.operator)
+    first = await office.act(update_id, "continue", key="once")
+    await office.until_stage(update_id, "completed")
+    await office.desk.workstation.report()
+
+    again = await office.act(update_id, "continue", key="once")
+
+    assert again.status_code == 200, again.text
+    assert again.json() == first.json()
+
+
 async def test_a_wrong_pin_is_told_and_the_next_click_goes_on(office):
     office.desk.outcomes.append(Outcome.PIN_INCORRECT)
     update_id = await office.opened()
