@@ -42,7 +42,7 @@ async def enrol(state: StateDir, *, server: str, root_file: Path, code: str) -> 
     agreed = from_json(EnrolmentAnswer, answer.body)
     if not is_proof(answer_proof(code_key(code), request, agreed), agreed.proof):
         raise Refused("the answer was not made by a server that knows the code: nothing was kept")
-    shutil.copyfile(root_file, state.root_file)
+    shutil.copyfile(root_file, state.root_file)  # no failpoint: enrolled anew, it is copied again
     state.keep(Enrolment(request.server, agreed.agent_id, agreed.issuer, agreed.job_key))
     return fingerprint_words(public_key)
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.secret_files import forget_secret, read_secret, write_secret
 from cardflow.wire import from_json, to_json
 
@@ -120,9 +121,10 @@ class StateDir:
     def keep(self, enrolment: Enrolment) -> None:
         """Leave the enrolment on disk, whole or not at all."""
         fresh = self.enrolment_file.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        write_secret(fresh, json.dumps(to_json(enrolment), indent=1).encode())
-        fresh.replace(self.enrolment_file)
+        with effect("agent.keep_enrolment"):
+            fresh.unlink(missing_ok=True)
+            write_secret(fresh, json.dumps(to_json(enrolment), indent=1).encode())
+            fresh.replace(self.enrolment_file)
 
     def device_key(self) -> Ed25519PrivateKey:
         """Return the workstation's own key, made at the first question; it never leaves this."""
@@ -140,13 +142,14 @@ class StateDir:
 
     def settle_on_next_key(self) -> None:
         """Leave the key to come as the device key, and the old one nowhere."""
-        with suppress(FileNotFoundError):  # ``renew-key`` beside a running agent settled on it
+        # ``renew-key`` beside a running agent may have settled on it.
+        with suppress(FileNotFoundError), effect("agent.settle_on_key"):
             self.next_key_file.replace(self.key_file)
 
     def forget(self) -> None:
         """Remove the enrolment and the device key; the journal stays."""
         for file in (self.enrolment_file, self.key_file, self.next_key_file):
-            forget_secret(file)
+            forget_secret(file)  # no failpoint: to forget again removes what is left
 
 
 def _forget_torn(file: Path) -> None:
@@ -157,14 +160,16 @@ def _forget_torn(file: Path) -> None:
         return
     if not is_whole:
         log.warning("%s holds no whole key: another is made", file)
-        file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)  # no failpoint: a torn key is none, before and after
 
 
 def _key_in(file: Path) -> Ed25519PrivateKey:
     if not file.exists():
         key = Ed25519PrivateKey.generate()
-        with suppress(FileExistsError):  # ``renew-key`` beside a running agent made it
-            write_secret(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        # ``renew-key`` beside a running agent may have made it.
+        with suppress(FileExistsError), effect("agent.make_key"):
+            write_secret(file, text)
     try:
         found = load_pem_private_key(read_secret(file), None)
     except ValueError:

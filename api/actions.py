@@ -160,7 +160,7 @@ async def keep_answer(state: State, answer: JournalAnswer) -> JournalAnswer:
 async def told(state: State, objections: Sequence[str]) -> Problem:
     """Return the refusal in words for people: ids of people become their names."""
     found = {match for text in objections for match in ID.findall(text)}
-    async with transaction(state.sessions) as session:
+    async with transaction(state.reads) as session:
         names = await names_of(session, found) if found else {}
     return refused([ID.sub(lambda m: names.get(m[0], m[0]), text) for text in objections])
 
@@ -221,7 +221,7 @@ async def _refusal(state: State, entry: JournalEntry, objections: list[str]) -> 
 
 async def _how_it_ended(state: State, update_id: str) -> str:
     """Another update, or none, is open on the card: this one has ended, or Temporal has lost it."""
-    async with transaction(state.sessions) as session:
+    async with transaction(state.reads) as session:
         update = await find_update(session, update_id)
     if update and update.ended_at is None:
         raise Unavailable(LOST)

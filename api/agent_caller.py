@@ -55,7 +55,7 @@ async def admitted(
     """
     body = await request.body()
     now = utc_now()
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: its agent's request has one
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
         request.state.agent_id = agent.id  # the row itself is gone when this is refused

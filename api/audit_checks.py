@@ -69,7 +69,7 @@ class CheckOut(Out):
 @router.post("", status_code=202, operation_id="check_audit", responses=problems(413))
 async def start_check(_body: NothingIn, caller: Reader, state: Everything) -> CheckOut:
     """Begin to check every link of the chain; a check that runs already is the answer."""
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: a dead one is begun anew
         running = await _running(session)
         check = running or await _begun(session, caller)
         names = await names_of(session, {check.started_by})
@@ -142,7 +142,7 @@ async def _walked(state: State, check: AuditCheck) -> Verification:
 async def _report(state: State, check: AuditCheck) -> None:
     """Leave on record how far the check came; its end stands in the trail too."""
     check.seen_at = utc_now()
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: a dead one is begun anew
         await session.merge(check)
         if check.finished_at:
             await audit.append(session, _entry(check))

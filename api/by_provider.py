@@ -94,9 +94,9 @@ async def arrive(state: State, carried: str, answer: Mapping[str, str]) -> Arriv
     says, must_say = answer.get("iss"), metadata.authorization_response_iss_parameter_supported
     if says != provider.issuer and (says is not None or must_say):  # 2: RFC 9207 2.4
         raise _unbelieved("it is another issuer's (iss)")
-    async with transaction(state.sessions) as session:  # 3
+    async with transaction(state.sessions) as session:  # no failpoint: one signs in anew
         until = datetime.fromtimestamp(pending.asked_at + PENDING_SECONDS, UTC)
-        if not await spend(session, sha256_of(pending.state.encode()), until=until):
+        if not await spend(session, sha256_of(pending.state.encode()), until=until):  # 3
             raise _unbelieved("it was shown before", START_AGAIN)
     if "error" in answer or not answer.get("code"):
         log.info("a sign-in at the provider ended without a code")
@@ -141,7 +141,7 @@ async def _redeemed(
 
 async def _person(state: State, issuer: str, found: Vouched, pending: Pending) -> Person:
     account, settings = Account(issuer, found.subject), state.settings
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: one signs in anew
         person = await whose(session, account, found.claims, settings)
         if pending.person_id not in ("", person.id):
             raise Problem(403, SOMEBODY_ELSE, slug="sign-in-failed")

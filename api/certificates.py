@@ -157,7 +157,7 @@ async def revoke_certificate(
     2. The CA revokes.
     3. The register says so. Broken off after 1 or 2, the same request goes on there.
     """
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: the same request goes on
         found = await _ordered(session, serial_number, body, caller)
     await authority.revoke(found.serial_number, body.reason, by=caller.id, note=body.note)
     async with transaction(state.reads) as session:

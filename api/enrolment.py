@@ -50,7 +50,7 @@ async def enrol(request: Request, state: State) -> EnrolmentAnswer:
     check_version(state.settings, claim.version)
     if claim.server.rstrip("/") != state.settings.door_url:
         raise invalid("server", "this is not the server that the code was typed for")
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: its agent's request has one
         admission = await _admit(session, claim)
         told = await _told(state, session, admission)
     if admission.agent is None:

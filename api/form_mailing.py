@@ -66,7 +66,7 @@ async def _queued(state: State, caller: Caller, looked: Looked, lane: Lane, mail
         raise refused(["no e-mail address of the holder is on record; print the form instead"])
     printed = await _printed(state, looked, lane, holder)
     _, sender = parseaddr(state.settings.mail_sender)
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: asked again, it is found
         event = await event_asking_for(session, printed.document)
         if event is None:
             raise Unavailable(NOT_YET)

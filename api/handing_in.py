@@ -238,7 +238,7 @@ async def _submit(state: State, looked: Looked, action: Action) -> HandedIn:
 
 async def _mark_refused(state: State, document_id: str) -> None:
     waiting = (col(Document.id) == document_id, col(Document.state) == ARRIVING)
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: the repeat is refused again
         await session.execute(change(Document).where(*waiting).values(state="refused"))
 
 

@@ -78,7 +78,7 @@ async def report_lost(
 ) -> LossOut:
     """Block a card that is lost or stolen; end its update, and revoke what we issued for it."""
     report_id = id_for(caller, key)
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: sent again, it goes on
         card = await registered_card(session, card_id, to_change=True)
         grant = authorize(caller, Permission.REPORT_LOST, card)
         mails = await _blocked(session, state, card, caller, body.reason)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cardflow.ca.embedded import requests
 from cardflow.db import register_live as register
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking
 
 PAUSE = 0.5  # seconds between two looks, and the longest that a page waits for one
 FORGOTTEN = 30.0  # seconds without a look; then nobody knows any more what was seen before
@@ -107,7 +107,7 @@ class Pulse:
             if since < PAUSE:
                 return
             listeners = set(self._listeners)
-            async with transaction(sessions) as session:
+            async with looking(sessions) as session:
                 now, entries = await self._see(session, listeners, anew=since > FORGOTTEN)
                 news = await self._news(session, now, entries, anew=since > FORGOTTEN)
             # From here on nothing is waited for: whoever looks may be gone at any moment.

@@ -18,6 +18,7 @@ from api.auth import Requirement, signed_in
 from api.idempotency import Attempt, declare_key, given_key
 from api.state import state_of
 from cardflow.errors import Refused
+from cardflow.failpoints import effect
 from cardflow.policy_toml import ADDRESSES
 from cardflow.sql import looking
 from cardflow.sql import transaction as committed
@@ -120,8 +121,9 @@ async def transaction(request: Request) -> AsyncIterator[AsyncSession]:
     if isinstance(kept, AsyncSession):
         yield kept
         return
-    async with committed(state_of(request).sessions) as session:
-        yield session
+    with effect("api.commit"):
+        async with committed(state_of(request).sessions) as session:
+            yield session
 
 
 async def reading(request: Request) -> AsyncIterator[AsyncSession]:

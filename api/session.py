@@ -58,7 +58,7 @@ from cardflow.db.tables import Person
 from cardflow.decisions import utc_now
 from cardflow.passwords import hash_password, password_objections, verify_password
 from cardflow.settings import Settings
-from cardflow.sql import transaction
+from cardflow.sql import Sessions, looking, transaction
 
 router = APIRouter(tags=["session"], route_class=GuardedRoute)
 
@@ -156,7 +156,7 @@ async def confirm_sign_in(
     proof = Credentials(login=caller.login, password=body.password, code=body.code)
     person = await _proven(proof, request, state)
     token, now = new_token(SESSION_PREFIX), utc_now()
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: one signs in anew
         # A new token: one that somebody else had learnt does not become a proven one.
         await renew_session(session, caller.token_sha256, new_sha256=token_digest(token), now=now)
         row = await find_session(session, token_digest(token))
@@ -174,7 +174,7 @@ async def _proven(body: Credentials, request: Request, state: State) -> Person:
         raise Problem(403, NO_PASSWORDS, slug="no-passwords")
     address = request.client.host if request.client else ""
     state.guesses.count(body.login, address)
-    person = await _verified(body, state.sessions)
+    person = await _verified(body, state.reads)
     if person is None:
         log.warning("a sign-in from %s failed", address)
         raise Problem(401, "login or password is wrong", slug="sign-in-failed")
@@ -184,7 +184,7 @@ async def _proven(body: Credentials, request: Request, state: State) -> Person:
 
 
 async def _check_code(person: Person, code: str, state: State, address: str) -> None:
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: the next code counts
         factor = await confirmed_factor(session, person.id)
         ring, drift = state.keys.sealing, state.settings.code_drift_steps
         if factor is None or (code and await counts(session, ring, factor, code, drift=drift)):
@@ -197,8 +197,8 @@ async def _check_code(person: Person, code: str, state: State, address: str) -> 
     raise Problem(401, "the code is wrong, or was used before", slug=CODE_WRONG)
 
 
-async def _verified(body: Credentials, sessions: Database) -> Person | None:
-    async with transaction(sessions) as session:
+async def _verified(body: Credentials, reads: Sessions) -> Person | None:
+    async with transaction(reads) as session:
         person = await person_by_login(session, body.login)
     kept = person.password_hash if person else ""
     # Argon2 takes tens of milliseconds and all of a core: never on the event loop.
@@ -218,7 +218,7 @@ async def open_for(
     before = request.cookies.get(cookie_name(state.settings), "")
     until = now + timedelta(hours=state.settings.session_absolute_hours)
     browser = request.headers.get("user-agent", "")
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: one signs in anew
         await open_session(
             session,
             person.id,
@@ -302,7 +302,7 @@ async def change_my_password(
     if body.new == body.old:
         raise invalid("new", "it is the old password")
     state.guesses.count(caller.login, address)
-    if not await _verified(Credentials(login=caller.login, password=body.old), state.sessions):
+    if not await _verified(Credentials(login=caller.login, password=body.old), state.reads):
         raise invalid("old", "it is not your password")
     state.guesses.succeeded(caller.login, address)
     await _set_password(state.sessions, caller, caller.id, body.new, temporary=False)
@@ -366,7 +366,7 @@ async def end_sign_ins_of(person_id: Id, caller: Admin, session: Transaction) ->
 async def _set_password(
     sessions: Database, caller: Caller, person_id: str, password: str, *, temporary: bool
 ) -> None:
-    async with transaction(sessions) as session:
+    async with looking(sessions) as session:
         person = await find_person(session, person_id)
         if person is None:
             raise not_found("person")
@@ -374,7 +374,7 @@ async def _set_password(
     if found := password_objections(password, about):
         raise invalid("password", "; ".join(found))
     kept = await asyncio.to_thread(hash_password, password)
-    async with transaction(sessions) as session:
+    async with transaction(sessions) as session:  # no failpoint: nothing follows
         person = await find_person(session, person_id)
         if person is None:
             raise not_found("person")

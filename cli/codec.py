@@ -227,7 +227,7 @@ def _unused_name(ring: KeyRing) -> str:
 async def _in_database(settings: Settings, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
     engine = create_engine(settings.database_url)
     try:
-        async with transaction(sessions_of(engine)) as session:
+        async with transaction(sessions_of(engine)) as session:  # no failpoint: it is given again
             if found := await database_objections(engine):
                 asked = f"does {setting_name('database_url')} name the installation's own?"
                 raise Refused(*found, asked)

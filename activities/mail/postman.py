@@ -17,7 +17,7 @@ from cardflow.model import Profile
 from cardflow.outbound import outbound
 from cardflow.secret_files import read_secret
 from cardflow.settings import Settings
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 from cardflow.stores import store_of
 
 GIVE_UP_AFTER = timedelta(hours=70)  # before the workflow that delivers later ends, after 3 days
@@ -52,7 +52,7 @@ class Postman:
         """Return the mails that wait for another try; the others are sent, or failed for good."""
         if not ids:
             return []
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             waiting = await letters(session, ids)
         messages, outcomes = await self._composed(waiting)
         if messages:

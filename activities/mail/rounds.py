@@ -9,7 +9,7 @@ from cardflow.db.digests import Rhythm, queue_digests
 from cardflow.db.expiry import queue_warnings
 from cardflow.db.mail_queue import left_of_updates, queued_beside_updates
 from cardflow.settings import Settings
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 from cardflow.temporal.deliveries import LATE, updates_with_delivery
 
 MOST_UPDATES = 100  # the next round takes the others
@@ -28,26 +28,26 @@ class Rounds:
 
     async def digests(self, now: datetime, *, seconds: float) -> int:
         """Return how many mails still wait after the digests that are due went out."""
-        async with transaction(self._sessions) as session:
+        async with transaction(self._sessions) as session:  # no failpoint: the activity has one
             await queue_digests(session, now, self._rhythm, domain=self._postman.domain)
         return await self._send(seconds)
 
     async def warnings(self, now: datetime, *, seconds: float) -> int:
         """Return how many mails still wait after the warnings that are due went out."""
-        async with transaction(self._sessions) as session:
+        async with transaction(self._sessions) as session:  # no failpoint: the activity has one
             await queue_warnings(session, now, domain=self._postman.domain)
         return await self._send(seconds)
 
     async def left(self, now: datetime, client: Client) -> dict[str, tuple[str, ...]]:
         """Return by update the mails that nothing delivers: whoever was to do it has died."""
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             waiting = await left_of_updates(session, now - LATE)
         under_way = await updates_with_delivery(client) if waiting else set()
         left = [(key, tuple(ids)) for key, ids in waiting.items() if key not in under_way]
         return dict(left[:MOST_UPDATES])
 
     async def _send(self, seconds: float) -> int:
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             mails = await queued_beside_updates(session)
         return len(await self._postman.send(mails, seconds=seconds))
 

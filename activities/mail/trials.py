@@ -12,7 +12,7 @@ from cardflow.mail.samples import sample_letter
 from cardflow.mail.trial import TrialAnswer, TrialOrder
 from cardflow.model import new_id
 from cardflow.policy_toml import stored_policy
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking
 
 
 class Trials:
@@ -30,7 +30,7 @@ class Trials:
         return TrialAnswer(outcome.fate, said, letter.address, subject)
 
     async def _letter(self, order: TrialOrder) -> Letter:
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             person = await session.get(Person, order.person_id)
             version = await newest_version(session, order.policy_name)
         if person is None or version is None:

@@ -100,7 +100,7 @@ def _word(verdict: str, reason: str) -> Verdict:
 async def _steps(
     state: State, caller: Caller, draft_id: str, verdict: Verdict, reason: str
 ) -> AsyncIterator[tuple[int, int]]:
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: what is left waits on
         row = await drafts.draft_of(session, caller, KIND, draft_id, alone=True)
         chosen: list[list[str]] = json.loads(row.content)
         # Taken before the first decision: a second click finds it done.
@@ -116,7 +116,7 @@ async def _steps(
         )
         told.append({"update_id": update_id, "lane": lane, **said})
         yield number, len(chosen)
-    async with transaction(state.sessions) as session:
+    async with transaction(state.sessions) as session:  # no failpoint: documents say it too
         row = await drafts.draft_of(session, caller, KIND, draft_id)
         drafts.finish(row, {"verdict": verdict, "told": told})
 

@@ -12,7 +12,7 @@ from cardflow.errors import Refused
 from cardflow.failpoints import effect
 from cardflow.lifecycle import lane_of
 from cardflow.model import Subject
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 
 
 def subject_of(person: Person) -> Subject:
@@ -37,7 +37,7 @@ class CARecord:
 
     async def subject_of(self, person_id: str) -> Subject:
         """Return the names that a certificate for this person carries."""
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             person = await session.get(Person, person_id)
         if person is None:
             raise Refused("the card's holder is not registered any more")
@@ -45,7 +45,7 @@ class CARecord:
 
     async def holder_objections(self, person_id: str) -> list[str]:
         """Return why nothing new is issued to this person; who has left may have come back."""
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             person = await session.get(Person, person_id)
         is_here = person is None or person.active  # whoever is not registered is refused elsewhere
         return [] if is_here else ["the card's holder is disabled; nothing new is issued to them"]
@@ -53,7 +53,7 @@ class CARecord:
     async def waiting_since(self, request_id: str) -> datetime:
         """Return since when the lane of a request is at the CA, as far as is on record."""
         update_id, _, lane = request_id.split(":", 2)
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             update = await session.get(Update, update_id)
         since = lane_of(view_of(update).state, lane).since if update else None
         return since or datetime.now(UTC)

@@ -15,7 +15,7 @@ from cardflow.db import audit
 from cardflow.db.tables import AuditCheckpoint, AuditEntry
 from cardflow.decisions import Signer
 from cardflow.errors import Refused
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 
 
 class Broken(Refused):
@@ -28,7 +28,7 @@ async def make(sessions: Sessions, signer: Signer, root: str, now: datetime) -> 
     Nothing is signed over a chain that is broken since the last checkpoint; a clock that went wrong
     breaks none. Of two that are made at the same moment one stands: one can follow each.
     """
-    async with transaction(sessions) as session:
+    async with looking(sessions) as session:
         row = await newest(session)
         last = checkpoints.read(row.token, root) if row else None
         walk = Walk(after=last, late=None)
@@ -42,7 +42,7 @@ async def make(sessions: Sessions, signer: Signer, root: str, now: datetime) -> 
     made = checkpoints.sign(_checkpoint(walk, last, now), signer)
     row = AuditCheckpoint(number=made.number, since=made.since, at=made.at, token=made.token)
     try:
-        async with transaction(sessions) as session:
+        async with transaction(sessions) as session:  # no failpoint: the caller has one
             session.add(row)
     except IntegrityError:
         # Another process was faster; there may be entries behind its checkpoint by now.

@@ -12,7 +12,7 @@ from cardflow.orders import AfterworkOrder, afterwork
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation
 from cardflow.reconcile.reading import OnRecord, at_ca, on_record
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 AFTERWORK = "Afterwork"
 
@@ -63,7 +63,7 @@ async def good_at_ca(there: Installation, numbers: set[str]) -> set[str]:
         col(CaCertificate.revoked_at).is_(None),
         col(CaCertificate.not_after) > utc_now(),
     )
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         return set((await session.scalars(query)).all())
 
 

@@ -16,7 +16,7 @@ from cardflow.model import Lane, LaneStage
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation
 from cardflow.reconcile.reading import PAGE, AtCA, OnRecord, at_ca, on_record
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 TAKEN_WITHIN = timedelta(hours=2)  # an update polls the CA every hour at least
 
@@ -126,7 +126,7 @@ async def _certificates(there: Installation, after: tuple[str, str]) -> list[Cer
         .order_by(*place)
         .limit(PAGE)
     )
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         return list((await session.scalars(query)).all())
 
 
@@ -135,7 +135,7 @@ async def _beside_ca(there: Installation, rows: list[Certificate]) -> list[Findi
     query = select(col(CaCertificate.serial_number), col(CaCertificate.revoked_at)).where(
         col(CaCertificate.serial_number).in_(numbers)
     )
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         at_ca = {row.serial_number: row.revoked_at for row in await session.execute(query)}
     return [one for row in rows if (one := await _certificate(there, row, at_ca))]
 

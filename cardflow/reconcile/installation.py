@@ -34,7 +34,7 @@ class Installation:
         """Have it carried out by a workflow; False when that one is at work already."""
         policy = WorkflowIDConflictPolicy.FAIL
         try:
-            await self.client.start_workflow(
+            await self.client.start_workflow(  # no failpoint: run again, it has that id
                 workflow, order, id=id, task_queue=self.task_queue, id_conflict_policy=policy
             )
         except WorkflowAlreadyStartedError:

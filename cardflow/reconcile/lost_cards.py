@@ -19,7 +19,7 @@ from cardflow.orders import revocations
 from cardflow.reconcile.afterwork import AFTERWORK, good_at_ca
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 AT_WORK = timedelta(minutes=1)  # a report that is younger is just being carried out
 
@@ -27,13 +27,13 @@ AT_WORK = timedelta(minutes=1)  # a report that is younger is just being carried
 async def compare_lost_cards(there: Installation) -> list[Finding]:
     """Return the cards whose report was not carried out to the end."""
     query = select(col(Card.id)).where(col(Card.lost_at) < utc_now() - AT_WORK)
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         cards = (await session.scalars(query.order_by(col(Card.id)))).all()
     return [found for card_id in cards for found in await _unfinished(there, card_id)]
 
 
 async def _unfinished(there: Installation, card_id: str) -> list[Finding]:
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         update = await open_update_on(session, card_id)
         numbers = await unrevoked_on(session, card_id, now=utc_now())
     found = [_open(card_id, update.id)] if update else []

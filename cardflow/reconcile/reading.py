@@ -13,7 +13,7 @@ from cardflow.db.views import input_of
 from cardflow.decisions import utc_now
 from cardflow.model import Lane, UpdateInput, UpdateState
 from cardflow.reconcile.installation import Installation
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 PAGE = 500
 UNDECIDED = (State.PENDING, State.APPROVED, State.SIGNING)
@@ -72,14 +72,14 @@ async def at_ca(there: Installation, which: ColumnElement[bool]) -> list[AtCA]:
         .order_by(col(CaRequest.request_id))
         .limit(PAGE)
     )
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         return [AtCA(*row) for row in (await session.execute(query)).all()]
 
 
 async def on_record(there: Installation, which: ColumnElement[bool]) -> dict[str, OnRecord]:
     """Return a page of updates, in the order of their ids."""
     query = select(Update).where(which).order_by(col(Update.id)).limit(PAGE)
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         rows: Sequence[Update] = (await session.scalars(query)).all()
         states = await states_of(session, rows)
     return {

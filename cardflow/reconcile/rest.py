@@ -18,7 +18,7 @@ from cardflow.model import Lane, LaneStage
 from cardflow.orders import MailOrder, request_id
 from cardflow.reconcile.findings import Difference, Finding
 from cardflow.reconcile.installation import Installation, workflow_id
-from cardflow.sql import transaction
+from cardflow.sql import looking
 from cardflow.temporal.deliveries import DELIVERY, LATE, once_more, updates_with_delivery
 
 CA_ANSWERED = "ca_answered"
@@ -28,7 +28,7 @@ PAGE = 500
 async def compare_trail(there: Installation) -> list[Finding]:
     """Return whether a checkpoint that left the house covers more than the audit trail has."""
     outside = exported_to(there.checkpoint_dir) if there.checkpoint_dir.is_dir() else 0
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         last = await session.scalar(select(func.max(col(AuditEntry.number)))) or 0
     if outside <= last:
         return []
@@ -46,7 +46,7 @@ async def compare_trail(there: Installation) -> list[Finding]:
 
 async def compare_requests(there: Installation) -> list[Finding]:
     """Return the open updates that wait for an answer to a request which the CA has not."""
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         rows = (await session.scalars(select(Update).where(col(Update.ended_at).is_(None)))).all()
         waiting = [
             (row, lane)
@@ -74,7 +74,7 @@ async def _lost_request(there: Installation, row: Update, lane: Lane) -> Finding
         return found
     handle = there.client.get_workflow_handle(workflow_id(row.card_id))
     try:
-        await handle.signal(CA_ANSWERED, lane.plan.lane)
+        await handle.signal(CA_ANSWERED, lane.plan.lane)  # no failpoint: run again, it compares
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
@@ -88,7 +88,7 @@ async def compare_documents(there: Installation) -> list[Finding]:
     if not there.every_document:
         query = query.join(Update, col(Update.id) == col(Document.update_id))
         query = query.where(col(Update.ended_at).is_(None))
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         rows = (await session.scalars(query)).all()
     return [found for row in rows if (found := await _document(there, row))]
 
@@ -108,7 +108,7 @@ async def _document(there: Installation, row: Document) -> Finding | None:
 
 async def compare_mails(there: Installation) -> list[Finding]:
     """Return the updates whose mails wait although nothing delivers them."""
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         waiting = await left_of_updates(session, utc_now() - LATE)
     under_way = await updates_with_delivery(there.client) if waiting else set()
     return [await _stuck(there, *left) for left in waiting.items() if left[0] not in under_way]

@@ -39,7 +39,7 @@ from cardflow.model import (
 )
 from cardflow.orders import request_id
 from cardflow.reconcile.installation import WORKFLOW, Installation, workflow_id
-from cardflow.sql import transaction
+from cardflow.sql import looking
 from cardflow.wire import from_json
 
 ACT = "act"
@@ -61,7 +61,7 @@ Journal = Sequence[tuple[JournalEntry, JournalAnswer | None]]
 
 async def resume(there: Installation, update_id: str) -> list[str]:
     """Start the update's workflow anew, or return every reason why it cannot go on."""
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         row = await session.get_one(Update, update_id)
         update = _signed(there, replace(input_of(row), resumed=await state_to_resume(session, row)))
         found = await opening.opening_objections(
@@ -89,7 +89,7 @@ def _signed(there: Installation, update: UpdateInput) -> UpdateInput:
 
 async def _start(there: Installation, update: UpdateInput) -> list[str]:
     try:
-        await there.client.start_workflow(
+        await there.client.start_workflow(  # no failpoint: run again, it finds it running
             WORKFLOW,
             update,
             id=workflow_id(update.card_id),
@@ -191,7 +191,7 @@ async def say_again(there: Installation, card_id: str, entry: JournalEntry) -> s
     """Have the workflow take a journalled action; return why it did not, if it did not."""
     handle = there.client.get_workflow_handle(workflow_id(card_id))
     try:
-        await handle.execute_update(
+        await handle.execute_update(  # no failpoint: it is one action, said under its id
             ACT, entry.token, id=entry.action_id, result_type=Reply, rpc_timeout=PATIENCE
         )
     except WorkflowUpdateFailedError as error:

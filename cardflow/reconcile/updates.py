@@ -21,7 +21,7 @@ from cardflow.reconcile.histories import Told, ask, runs, told_by
 from cardflow.reconcile.installation import Installation, workflow_id
 from cardflow.reconcile.resuming import resume, say_again, unheard
 from cardflow.reconcile.telling import tell_record
-from cardflow.sql import transaction
+from cardflow.sql import looking
 
 AT_ONCE = 20
 IDS_AT_ONCE = 500
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 async def compare_updates(there: Installation) -> list[Finding]:
     """Return every difference between the updates on record and those in Temporal."""
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         rows = (await session.scalars(select(Update).where(col(Update.ended_at).is_(None)))).all()
     known = await _at_once(_one(there, row) for row in rows)
     unknown = await _strangers(there)
@@ -93,7 +93,7 @@ async def _with_workflow(there: Installation, row: Update, view: UpdateView) -> 
 
 async def _catches_up(there: Installation, update_id: str, events: int) -> bool:
     for _ in range(LOOKS):
-        async with transaction(there.sessions) as session:
+        async with looking(there.sessions) as session:
             row = await session.get_one(Update, update_id)
         if row.events >= events:
             return True
@@ -163,7 +163,7 @@ async def _resumed(there: Installation, row: Update, found: Finding) -> Finding:
 
 async def _terminate(handle: WorkflowHandle[Any, Any], reason: str) -> None:
     with suppress(RPCError):  # it has ended meanwhile
-        await handle.terminate(reason=reason)
+        await handle.terminate(reason=reason)  # no failpoint: run again, it compares
 
 
 # Updates in Temporal that are not on record, or over
@@ -194,7 +194,7 @@ async def _ended_by_id(there: Installation, update_ids: list[str]) -> dict[str, 
     found: dict[str, bool] = {}
     for ids in _batched(update_ids):
         query = select(col(Update.id), col(Update.ended_at)).where(col(Update.id).in_(ids))
-        async with transaction(there.sessions) as session:
+        async with looking(there.sessions) as session:
             found |= {id_: ended is not None for id_, ended in await session.execute(query)}
     return found
 
@@ -242,7 +242,7 @@ async def _over(there: Installation, run: WorkflowExecution, update_id: str) -> 
 
 
 async def _actions(there: Installation, row: Update) -> list[Finding]:
-    async with transaction(there.sessions) as session:
+    async with looking(there.sessions) as session:
         journal = await journal_of(session, row.id)
         events = [event_of(entry) for entry in await timeline(session, row.id) if entry.event]
     asked = await ask(there.client, workflow_id(row.card_id))

@@ -35,7 +35,7 @@ async def keep(client: Client, task_queue: str, round: Round) -> None:
     schedule_id = f"{task_queue}/{round.name}"
     wanted = _schedule(round, schedule_id, task_queue)
     try:
-        await client.create_schedule(schedule_id, wanted)
+        await client.create_schedule(schedule_id, wanted)  # no failpoint: the next worker keeps it
     except ScheduleAlreadyRunningError:
         await client.get_schedule_handle(schedule_id).update(lambda found: _updated(found, wanted))
     except RPCError as error:

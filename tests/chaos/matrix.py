@@ -72,7 +72,11 @@ ERRANDS = {
     "api.mail_soon": "another workstation",
     "agent.post_enrolments": "another workstation",
     "api.idempotent": "a code for a workstation",
+    "agent.keep_enrolment": "another workstation",
     "agent.post_device-key": "a new device key",
+    "agent.make_key": "a new device key",
+    "agent.settle_on_key": "a new device key",
+    "api.commit": "a changed profile",
     "ca.responder": "a lost OCSP signer",
 }
 # No update's: nothing tells whom a process is at work for there.

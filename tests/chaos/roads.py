@@ -239,6 +239,12 @@ async def code_for_a_workstation(case: "Case") -> None:
     await desk.holder.post("/agents/codes")
 
 
+async def changed_profile(case: "Case") -> None:
+    """The holder changes something about themselves."""
+    desk = await case.desk()
+    await desk.holder.patch("/me", {"time_zone": "Europe/Berlin"})
+
+
 async def another_workstation(case: "Case") -> None:
     """The holder enrols one more workstation, as often as it takes."""
     desk, settings = await case.desk(), case.world.settings
@@ -277,6 +283,7 @@ ERRANDS: dict[str, Way] = {
     "left mails": left_mails,
     "a trial mail": trial_mail,
     "a code for a workstation": code_for_a_workstation,
+    "a changed profile": changed_profile,
     "another workstation": another_workstation,
     "a new device key": new_device_key,
     "a lost OCSP signer": lost_ocsp_signer,

@@ -14,7 +14,7 @@ import pytest
 from cardflow.errors import Refused
 from cardflow.failpoints import MARKER, VARIABLE, board, effect, fail_at
 from cli.processes import ROOT
-from scripts.failpoints import everywhere, points, without
+from scripts.failpoints import activities_in, everywhere, idle, points, without
 from tests.chaos.desk import PROMPT_SECONDS
 from tests.chaos.matrix import (
     ERRANDS,
@@ -50,7 +50,22 @@ EXAMPLES = [
     ("agent/login.py", "token.open(rw=True, user_pin=pin)"),
     ("agent/journal.py", "os.fsync(descriptor)"),
     ("agent/door.py", "await self._client.request(method, url)"),
+    ("agent/settings.py", "write_secret(file, content)"),
+    ("agent/settings.py", "fresh.replace(self.key_file)"),
+    ("agent/drivers/freeform.py", "item.copy_object(template)"),
+    ("cardflow/reconcile/rest.py", "await handle.signal(CA_ANSWERED, lane)"),
+    ("cardflow/reconcile/updates.py", "await handle.terminate(reason=reason)"),
+    ("cardflow/reconcile/resuming.py", "await there.client.start_workflow(X)"),
+    ("worker.py", "await client.create_schedule(name, wanted)"),
 ]
+OTHER_THINGS = [
+    ("agent/memory.py", "signal.signal(signal.SIGTERM, signal.SIG_DFL)"),
+    ("agent/keys.py", "replace(self.enrolment, job_key=new)"),
+    ("agent/signing.py", "name.replace('%', '%%')"),
+    ("cli/processes.py", "process.terminate()"),
+]
+WRITES = ("async with transaction(state.sessions) as session:", "    session.add(row)")
+NAMELESS = "from cardflow.failpoints import effect\nwith effect({}):\n    pass\n"
 
 
 def in_a_function(*lines: str) -> str:
@@ -70,12 +85,72 @@ def test_an_effect_without_one_is_found(path: str, line: str) -> None:
     assert len(without(path, in_a_function(f"{line}  # no failpoint:"))) == 1
 
 
-def test_a_decision_s_transaction_without_one_is_found() -> None:
-    writes = ("async with transaction(state.sessions) as session:", "    session.add(row)")
-    reads = ("async with transaction(state.reads) as session:", "    await session.get(Row, 1)")
+@pytest.mark.parametrize(("path", "line"), OTHER_THINGS, ids=[line for _, line in OTHER_THINGS])
+def test_a_word_that_means_something_else_is_no_effect(path: str, line: str) -> None:
+    assert without(path, in_a_function(line)) == []
 
-    assert len(without("api/actions.py", in_a_function(*writes))) == 1
-    assert without("api/actions.py", in_a_function(*reads)) == []
+
+@pytest.mark.parametrize(
+    "begun",
+    ["transaction(state.sessions)", "committed(x.sessions)", "transaction(sessions)", "e.begin()"],
+)
+def test_a_transaction_without_one_is_found_wherever_it_is(begun: str) -> None:
+    writes = (f"async with {begun} as session:", "    session.add(row)")
+    stood_around = ('with effect("a.b"):', *(f"    {line}" for line in writes))
+
+    assert len(without("api/anything.py", in_a_function(*writes))) == 1
+    assert without("api/anything.py", in_a_function(*stood_around)) == []
+
+
+@pytest.mark.parametrize("begun", ["transaction(state.reads)", "looking(self._sessions)"])
+def test_a_transaction_that_only_looks_needs_none(begun: str) -> None:
+    reads = (f"async with {begun} as session:", "    await session.get(Row, 1)")
+
+    assert without("api/anything.py", in_a_function(*reads)) == []
+
+
+def test_a_transaction_is_excused_at_its_head_alone() -> None:
+    head, body = WRITES
+    reason = "  # no failpoint: nothing follows"
+
+    assert without("api/anything.py", in_a_function(head + reason, body)) == []
+    assert len(without("api/anything.py", in_a_function(head, body + reason))) == 1
+
+
+def test_one_commit_that_nothing_follows_is_excused_by_its_module() -> None:
+    once = in_a_function(*WRITES)
+
+    assert without("api/web/anything.py", once) == []
+    assert len(without("api/web/anything.py", in_a_function(*WRITES, *WRITES))) == 1
+    assert len(without("api/web/anything.py", in_a_function(*WRITES, "send_soon(mails)"))) == 1
+    calls = once + "async def g():\n    await f()\n    await client.start_workflow(X)\n"
+    assert [found.partition(": ")[2] for found in without("api/web/anything.py", calls)] == [
+        "g is no single commit that nothing follows",
+        "start_workflow changes the world and has no failpoint",
+    ]
+
+
+def test_an_excuse_for_nothing_is_found() -> None:
+    needed = idle({"api/web/a.py": in_a_function(*WRITES), "agent/door.py": ""})
+    reads = idle({"api/web/a.py": in_a_function("async with transaction(state.reads): pass")})
+
+    assert not any(entry.startswith("api/web/") for entry in needed)
+    assert any(entry.startswith("agent/door.py") for entry in needed)
+    assert any(entry.startswith("api/web/") for entry in reads)
+
+
+def test_a_name_that_is_not_written_out_is_found_but_for_two() -> None:
+    assert without("agent/visits.py", NAMELESS.format('"a.b"')) == []
+    assert len(without("agent/visits.py", NAMELESS.format("_named(method, path)"))) == 1
+    assert without("agent/door.py", NAMELESS.format("_named(method, path)")) == []
+    assert len(without("agent/door.py", NAMELESS.format("name"))) == 1
+    assert without("cardflow/db/effects.py", "await effect(session, happening)") == []
+
+
+@pytest.mark.parametrize("decorator", ["activity.defn", 'activity.defn(name="other")'])
+def test_an_activity_is_found_whatever_it_is_called(decorator: str) -> None:
+    assert activities_in(f"@{decorator}\nasync def do_it(): ...") == {"do_it"}
+    assert activities_in("async def do_it(): ...") == set()
 
 
 def test_every_point_has_its_kill_and_every_way_is_known() -> None:

@@ -31,7 +31,7 @@ from cardflow.ca.tables import CaCertificate, State
 from cardflow.errors import Refused, Unavailable
 from cardflow.failpoints import effect
 from cardflow.model import Profile, Verdict
-from cardflow.sql import for_reading, sessions_of, transaction
+from cardflow.sql import for_reading, looking, sessions_of, transaction
 
 PAGE = 500
 WAITING = Wanted(states=(State.PENDING,))
@@ -201,7 +201,7 @@ class EmbeddedCA:
             .order_by(col(CaCertificate.id))
             .limit(PAGE)
         )
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             return [_line(row) for row in (await session.scalars(query)).all()]
 
     # The worker's housekeeping

@@ -16,7 +16,7 @@ from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
 from cardflow.failpoints import effect
 from cardflow.model import Profile
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 from cardflow.x509 import (
     CsrFacts,
     csr_objections,
@@ -218,7 +218,7 @@ class Intake:
             raise Refused(*found)
 
     async def _row(self, request_id: str) -> CaRequest | None:
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             return await session.get(CaRequest, request_id)
 
     async def _known(self, handle: str) -> CaRequest:

@@ -26,7 +26,7 @@ from cardflow.ca.tables import CaCertificate, CaRequest, State
 from cardflow.errors import Refused
 from cardflow.failpoints import effect
 from cardflow.model import Profile, Subject
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 from cardflow.x509.naming import ATTRIBUTE_NAMES
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Issuance:
     async def record(self, request_id: str | None) -> CaCertificate:
         """Return what was recorded for the request: its draft, and its certificate if signed."""
         query = select(CaCertificate).where(CaCertificate.request_id == request_id)
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             return (await session.scalars(query)).one()
 
     async def finish(self, record: CaCertificate, now: datetime) -> str:
@@ -164,5 +164,5 @@ class Issuance:
     async def unfinished(self) -> list[str]:
         """Return the requests whose draft was recorded but not signed."""
         query = select(CaRequest.request_id).where(CaRequest.state == State.SIGNING)
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             return list((await session.scalars(query)).all())

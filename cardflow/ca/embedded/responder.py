@@ -25,7 +25,7 @@ from cardflow.ca.tables import CaCertificate
 from cardflow.errors import Refused, Unavailable
 from cardflow.failpoints import effect
 from cardflow.secret_files import read_secret
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 
 RENEW_BEFORE = timedelta(days=7)
 FRESH = timedelta(hours=1)
@@ -114,7 +114,7 @@ class Responder:
             CaCertificate.serial_number == format(request.serial_number, "x"),
             CaCertificate.certificate_pem != "",
         )
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             row = (await session.scalars(query)).one_or_none()
         return self._sign(request, row, now)
 

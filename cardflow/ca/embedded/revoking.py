@@ -15,7 +15,7 @@ from cardflow.ca.embedded.issuing import Issuance
 from cardflow.ca.tables import CaCertificate, CaCrl
 from cardflow.errors import Refused, Unavailable
 from cardflow.failpoints import effect
-from cardflow.sql import Sessions, transaction
+from cardflow.sql import Sessions, looking, transaction
 
 RENEW_AFTER = timedelta(hours=6)
 KEPT_AFTER_EXPIRY = timedelta(days=7)  # RFC 5280 3.3 asks for one CRL after the expiry
@@ -67,7 +67,7 @@ class Revocations:
         raise Unavailable("the CRL is being renewed by many at once")
 
     async def _is_due(self, now: datetime) -> bool:
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             newest = await _newest(session)
             fresh = newest is not None and newest.this_update > now - RENEW_AFTER
             return not fresh or bool(await _unlisted(session))
@@ -99,7 +99,7 @@ class Revocations:
 
     async def newest(self) -> CaCrl | None:
         """Return the newest CRL, if there is one."""
-        async with transaction(self._sessions) as session:
+        async with looking(self._sessions) as session:
             return await _newest(session)
 
 
