@@ -126,7 +126,7 @@ async def main() -> None:
     """Run until SIGINT or SIGTERM; what is being done is finished first."""
     settings = load_settings()
     write_json_logs(settings.log_level, _where)
-    engine = create_engine(settings.database_url)
+    engine = create_engine(settings.database_url, serves=True)
     if found := await database_objections(engine):
         raise Refused(*found)
     ca = build_ca(settings, engine)

@@ -58,7 +58,7 @@ class State:
 async def opened(settings: Settings, temporal: Client | None = None) -> AsyncIterator[State]:
     """Yield the state of a process; its connections are closed afterwards."""
     keys, profiles = load_keys(settings), load_profiles(settings.profiles_file)
-    engine = create_engine(settings.database_url)
+    engine = create_engine(settings.database_url, serves=True)
     ca = embedded_ca(settings, engine, profiles, keys.decision_root)
     provider = provider_of(settings)
     background = Background()

@@ -26,6 +26,7 @@ Sessions = async_sessionmaker[AsyncSession]
 Row = TypeVar("Row")
 
 BUSY_SECONDS: float = 30  # that SQLite waits for who is writing
+CONNECT_SECONDS = 10  # that PostgreSQL may take to let us in
 BEGIN = "sqlite_begin"
 LOOKS = "looks_only"
 
@@ -50,14 +51,16 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def create_engine(url: str) -> AsyncEngine:
+def create_engine(url: str, *, serves: bool = False) -> AsyncEngine:
     """Return an engine for an ``sqlite+aiosqlite`` or ``postgresql+psycopg`` URL.
+
+    What ``serves`` others hangs up on a PostgreSQL that is silent; a command waits for its person.
 
     SQLite transactions begin IMMEDIATE: a deferred one that turns into a writer fails with
     'database is locked' under load instead of waiting. Errors never quote what was being stored.
     """
     if not url.startswith("sqlite"):
-        return _on_postgresql(url)
+        return _on_postgresql(url, serves=serves)
     how = {"timeout": BUSY_SECONDS, "async_creator_fn": one_trip.connect}
     engine = create_async_engine(url, connect_args=how, hide_parameters=True)
 
@@ -91,8 +94,13 @@ def create_engine(url: str) -> AsyncEngine:
     return engine
 
 
-def _on_postgresql(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+def _on_postgresql(url: str, *, serves: bool) -> AsyncEngine:
+    how: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS}
+    if serves:
+        from cardflow import hang_up  # loads the driver, which SQLite has no use for
+
+        how["async_creator_fn"] = hang_up.connect
+    engine = create_async_engine(url, connect_args=how, pool_pre_ping=True, hide_parameters=True)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _in_utc(connection: Any, _record: Any) -> None:

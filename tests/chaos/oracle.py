@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections import Counter, defaultdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -52,7 +53,7 @@ async def at_this_instant(world: "World", desk: "Desk") -> list[str]:
     valid = {
         sha256(row["certificate_pem"])
         for row in rows
-        if row["revoked_at"] is None or row["revocation_reason"] == "keyCompromise"
+        if row["revocation_reason"] == "keyCompromise" or not _is_revoked(row, world.before)
     }
     complete = {
         x["cka_id"] for x in seen["certificates"] if x["complete"] and sha256(x["pem"]) in valid
@@ -65,6 +66,14 @@ async def at_this_instant(world: "World", desk: "Desk") -> list[str]:
     if gone := desk.old - complete:
         alarms += await _about_the_old(world, desk, gone)
     return alarms
+
+
+def _is_revoked(row: dict[str, Any], instant: float) -> bool:
+    """Tell whether it was by then: what PostgreSQL returns as an instant, SQLite does as text."""
+    revoked = row["revoked_at"]
+    if isinstance(revoked, str):
+        revoked = datetime.fromisoformat(revoked).replace(tzinfo=UTC)
+    return revoked is not None and revoked.timestamp() < instant
 
 
 def _about_certificates(seen: dict[str, Any], issued: set[str]) -> list[str]:

@@ -18,6 +18,7 @@ choosing. Whoever is killed is stopped first, and every card is looked at.
 
 import asyncio
 import json
+import math
 import os
 import signal
 import time
@@ -147,18 +148,20 @@ class Look:
     desk: Desk
     then: Desk
     seen: dict[str, Any]
+    since: float
     at: float
 
 
 class Instant:
     """The world as it was when something was stopped: what is on a card is what was seen then.
 
-    What Temporal's server has written since then does not count either: who judges may have had to
-    wait until a server was back.
+    What was revoked or written by Temporal's server since then does not count either: who judges
+    may have had to wait until a server was back.
     """
 
     def __init__(self, world: "World", look: Look) -> None:
         self._world, self._look, self._workflow_id = world, look, ""
+        self.before = look.since
         self.temporal, self.data_converter = self, world.temporal.data_converter
 
     def __getattr__(self, name: str) -> Any:
@@ -197,6 +200,7 @@ class World:
     ended: list[tuple[float, str]] = field(default_factory=list)  # by themselves
     numbers: Iterator[int] = field(default_factory=count)
     verified: tuple[int, str] = (0, START)  # how far the audit chain was found whole
+    before: float = math.inf  # what was revoked until then counts as revoked
     eye: Line = field(init=False)
     records: Records = field(init=False)
     temporal: Client = field(init=False)
@@ -318,10 +322,10 @@ class World:
         found = []
         for desk in self.desks:
             for _ in range(LOOKS):
-                then = replace(desk)
+                then, since = replace(desk), time.time()
                 seen = await self.seen_on(desk)
                 if desk.turn == then.turn:  # else another update began while we looked
-                    found.append(Look(desk, then, seen, time.time()))
+                    found.append(Look(desk, then, seen, since, time.time()))
                     break
         return found
 
