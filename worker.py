@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -40,6 +41,8 @@ from workflows.mail_rounds import Digests, ExpiryWarnings, LeftMails, MailTrial
 
 MAINTAIN_EVERY_SECONDS = 60
 LET_FINISH = timedelta(seconds=20)
+LOOK_EVERY_SECONDS: float = 1
+STOOD_STILL_SECONDS: float = 10  # what Temporal gives a workflow task
 ROUNDS = (
     Round("digests", "Digests", every=timedelta(minutes=15)),
     Round("left-mails", "LeftMails", every=timedelta(minutes=15), offset=timedelta(minutes=7)),
@@ -133,26 +136,48 @@ async def main() -> None:
     client = await connect(settings, metrics=True)
     for round in ROUNDS:
         await keep(client, settings.temporal_task_queue, round)
-    worker = build_worker(client, settings, engine, ca)
     keep_what_is_loaded()
-    async with worker:
-        log.info("the worker runs on task queue %s", settings.temporal_task_queue)
-        maintenance = asyncio.create_task(maintain(ca))
-        await _told_to_end(maintenance)
-        maintenance.cancel()
+    lasting = [asyncio.create_task(told_to_end()), asyncio.create_task(maintain(ca))]
+    while not any(task.done() for task in lasting):
+        async with build_worker(client, settings, engine, ca):
+            log.info("the worker runs on task queue %s", settings.temporal_task_queue)
+            await _first_of(*lasting, asyncio.create_task(stood_still()))
+    for task in lasting:
+        if task.done():
+            task.result()
+        task.cancel()
     ca.close()
     await engine.dispose()
 
 
-async def _told_to_end(maintenance: "asyncio.Task[None]") -> None:
+async def told_to_end() -> None:
+    """Return when SIGINT or SIGTERM has come."""
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    waiting = asyncio.create_task(told.wait())
-    await asyncio.wait({waiting, maintenance}, return_when=asyncio.FIRST_COMPLETED)
-    if maintenance.done():
-        waiting.cancel()
-        maintenance.result()
+    await told.wait()
+
+
+async def stood_still() -> None:
+    """Return once this process has stood still for longer than a workflow task may take.
+
+    Temporal has then given its tasks to others, and the SDK may take an event of theirs for one
+    that it has seen, and never tell the workflow that, say, an activity is over: measured with
+    temporalio 1.35, one update in thirty waited so for ever. Another worker, which
+    remembers nothing, reads it all anew.
+    """
+    while True:
+        before = time.time()
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+        if (away := time.time() - before - LOOK_EVERY_SECONDS) > STOOD_STILL_SECONDS:
+            log.warning("the process stood still for %d s: all workflows are read anew", away)
+            return
+
+
+async def _first_of(*tasks: "asyncio.Task[None]") -> None:
+    """Return when one of them is done; the last one goes no further than this."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks[-1].cancel()
 
 
 def _where(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -38,7 +38,7 @@ async def settings(tmp_path, databases, temporal_env, codec_ring):
     return settings
 
 
-async def started(settings):
+async def started(settings, *command):
     """Start the worker with these settings; everything else stays as the machine has it."""
     given = {
         "CARDFLOW_STATE_DIR": settings.state_dir,
@@ -48,12 +48,21 @@ async def started(settings):
     }
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "worker.py",
+        *(command or ("worker.py",)),
         cwd=ROOT,
-        env={"PATH": os.defpath, **{name: str(value) for name, value in given.items()}},
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": str(ROOT),
+            **{name: str(value) for name, value in given.items()},
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def said(process):
+    """Return what the process says next."""
+    return json.loads(await process.stderr.readline())["event"]
 
 
 async def metrics_of(settings):
@@ -89,6 +98,30 @@ async def test_the_worker_works_serves_metrics_and_ends_in_order_when_told(setti
     assert (first["level"], first["logger"]) == ("info", "cardflow.worker")
     assert all(json.loads(line)["level"] in ("info", "warning") for line in err.splitlines())
     assert out == b""
+
+
+async def test_a_worker_that_stood_still_reads_all_workflows_anew(settings, temporal_env):
+    impatient = (
+        "import worker; worker.STOOD_STILL_SECONDS = 0.5; worker.run_and_exit(worker.main())"
+    )
+    process = await started(settings, "-c", impatient)
+    async with asyncio.timeout(PATIENCE):
+        told = [await said(process)]
+        while told[-1] != "the CA published a CRL":
+            told.append(await said(process))
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        while told[-1] != told[0]:
+            told.append(await said(process))
+        await temporal_env.client.execute_workflow(
+            Delivery.run, MailOrder(()), id=new_id(), task_queue=settings.temporal_task_queue
+        )
+        process.terminate()
+        _, err = await process.communicate()
+
+    assert process.returncode == 0, err
+    assert any("stood still for" in event for event in told)
 
 
 async def test_a_database_of_another_revision_is_refused_before_anything_runs(settings, databases):

@@ -71,6 +71,7 @@ SHORTENED = {
     "agent.readers.PATIENCE_SECONDS": 4.0,
     "agent.readers.RESTART_AFTER_SECONDS": 1.0,
     "cardflow.sql.BUSY_SECONDS": 5.0,  # for the one who writes to SQLite
+    "worker.STOOD_STILL_SECONDS": 3.0,  # a workflow task has one second
     "cardflow.hang_up.ANSWER_SECONDS": 5.0,  # for PostgreSQL
 }
 # Functions that took such a time as a parameter's value before it was shortened.
