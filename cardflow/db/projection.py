@@ -1,6 +1,7 @@
 """Copies of what workflows did: written forward only, each event once, whatever is repeated."""
 
 from sqlalchemy import delete, select
+from sqlalchemy import update as change
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -8,7 +9,14 @@ from cardflow.db import audit, effects, mail_queue, memories
 from cardflow.db.mail_queue import Postage
 from cardflow.db.memories import Remembered
 from cardflow.db.register_updates import journal_of
-from cardflow.db.tables import AuditEntry, JournalAnswer, Update, UpdateLane, WaitingFor
+from cardflow.db.tables import (
+    AuditEntry,
+    Document,
+    JournalAnswer,
+    Update,
+    UpdateLane,
+    WaitingFor,
+)
 from cardflow.db.views import input_of, text_of
 from cardflow.decisions import utc_now
 from cardflow.errors import Refused
@@ -36,6 +44,7 @@ async def publish(session: AsyncSession, said: Publication, *, postage: Postage)
         await mail_queue.queue(session, update, event, postage=postage)
     if row.ended_at:
         await _complete_the_journal(session, view)
+        await _turn_away(session, row.id)
         await memories.forget(session, row.id)
     await audit.append_all(session, [_entry(row.id, event) for event in new])
 
@@ -57,6 +66,15 @@ async def _complete_the_journal(session: AsyncSession, view: UpdateView) -> None
             }
             # Whoever sent the action may be keeping the same answer just now.
             await session.execute(insert_once(session, JournalAnswer).values(row))
+
+
+async def _turn_away(session: AsyncSession, update_id: str) -> None:
+    """What is still on its way to an update that has ended does not count any more.
+
+    Nobody else says so where it was sent once, by a visit that was over before there was an answer.
+    """
+    on_its_way = (col(Document.update_id) == update_id, col(Document.state) == "arriving")
+    await session.execute(change(Document).where(*on_its_way).values(state="refused"))
 
 
 async def _recorded(session: AsyncSession, update_id: str) -> set[int | None]:

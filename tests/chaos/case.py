@@ -132,7 +132,6 @@ class Case:
         """Give the desk to the next case; one with an update that is stuck is cleared first."""
         if self._desk is None:
             return
-        self._desk.update_id = ""
         if self._own is None:
             if not is_sound:
                 with suppress(Exception):
@@ -161,10 +160,10 @@ class Case:
     ) -> str:
         """Have the card under the policy and the holder's update of it open; return its id."""
         desk = await self.desk()
-        desk.update_id = ""
         seen = await self.world.seen_on(desk)
         complete = frozenset(x["cka_id"] for x in seen["certificates"] if x["complete"])
         old = complete - set(await self.world.owed(desk))
+        desk.update_id = ""  # now and no sooner: who looks meanwhile asks the last one
         desk.expect(old, is_clearing=not complete)
         ada = self.world.people["ada"]
         await ada.patch(f"/cards/{desk.card_id}", {"policy_name": policy.lower()})

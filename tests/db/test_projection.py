@@ -322,6 +322,16 @@ async def ended(story, stage):
     await story.tell(EventKind(stage.value))
 
 
+async def test_what_was_on_its_way_to_an_update_that_ended_does_not_count(story, sessions):
+    await store(sessions, a_document("1", story), a_document("2", story, state="arriving"))
+    await told_of(story, EventKind.DOCUMENT_RECEIVED, "1")
+    assert await states(sessions) == {"1": "checking", "2": "arriving"}
+
+    await ended(story, Stage.CANCELLED)
+
+    assert await states(sessions) == {"1": "checking", "2": "refused"}
+
+
 async def test_a_completed_update_leaves_an_issued_card(story, sessions):
     await issued(story)
     await story.tell(EventKind.WRITTEN, lane="mail")
