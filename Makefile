@@ -64,7 +64,7 @@ check: setup-dev ## Format, lint, types, import contracts, spelling
 	$(PYTHON) -m scripts.claims
 
 chaos: setup-tests ## Kill every process beside every effect, and look at what is left of the world
-	@$(PYTEST) tests/chaos
+	@$(PYTEST) -m "not thorough" tests/chaos
 
 mutants: setup-tests ## Break the product in twelve ways, and see the faults of the matrix find each
 	@$(PYTHON) -m tests.chaos.mutate

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STUCK_AFTER = 90  # seconds in which an update came no further, however many visits it had
 SETTLED_WITHIN = 40  # what goes on after an update: revocations, late mail, the card's report
 HIT_WITHIN = 20  # once the update is over
-LOOK_EVERY = 0.15
+LOOK_EVERY = 0.25
 THOUGHT, PATIENCE = 0.4, 4  # before a click; the first visit begins without one
 AWAY = "the card is not connected"  # an agent that has just started says so until it has looked
 FAILED = ROOT / "var" / "chaos"

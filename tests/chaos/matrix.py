@@ -30,6 +30,8 @@ RESTS_AT = (  # while somebody waits; the others are chosen by seed
 REST = 7.0  # seconds: longer than each wait in ``zygote.SHORTENED``
 PAIRS_HERE, STOPS_HERE = 4, 2  # in the file of the single kills
 PAIRS_IN_SAMPLE = 3
+SERVER_KILLS_IN_CHAOS, STOPS_IN_CHAOS = 7, 14
+FURTHER = 1_000  # seeds of what is more than one kill at each point
 SAMPLE_OF_ROADS = {
     ("helper.destroy", "cleared"),
     ("api.record_decision", "one lane rejected"),
@@ -160,7 +162,7 @@ def on_roads() -> list[Fault]:
     """Return kills on the roads that the modes do not lead to."""
     ways = [(road, effect) for road, effects in ON_ROADS.items() for effect in effects]
     return [
-        Fault(f"{effect}.{side}, {road}", (f"{effect}.{side}",), road, 1_000 + number)
+        Fault(f"{effect}.{side}, {road}", (f"{effect}.{side}",), road, FURTHER + number)
         for number, (road, effect) in enumerate(ways)
         for side in [("before", "done")[number % 2]]
     ]
@@ -260,21 +262,35 @@ def is_in_sample(fault: Fault) -> bool:
     It is ``before`` and ``done`` of those effects in turn. Faults of cards, mail, CA and disk are
     in ``make test`` beside them.
     """
+    if fault.whom:
+        return False
     if len(fault.points) != 1 or fault.then:
         return fault.seed < (1 if fault.then else 2_000 + PAIRS_IN_SAMPLE)
-    if fault.seed >= 1_000:
+    if fault.seed >= FURTHER:
         return (fault.effects[0], fault.road) in SAMPLE_OF_ROADS
     effects = sorted({point.rpartition(".")[0] for point in every_point()})
     turn, is_left_out = divmod(effects.index(fault.effects[0]), 2)
     return not is_left_out and fault.points[0].endswith(("before", "done")[turn % 2])
 
 
+def is_thorough(fault: Fault) -> bool:
+    """Tell whether ``make chaos`` has enough of the case's kind without it; it has ten minutes."""
+    if fault.whom:
+        return fault.seed >= SERVER_KILLS_IN_CHAOS
+    if fault.then:
+        return fault.seed >= STOPS_IN_CHAOS
+    return fault.seed >= FURTHER and fault.seed % 3 > 0
+
+
 def parameters(faults: Iterable[Fault]) -> list[Any]:
     """Return the cases as parameters of a test; those that are not in the sample are slow."""
-    return [
-        pytest.param(fault, id=fault.name, marks=() if is_in_sample(fault) else pytest.mark.slow)
-        for fault in spread(faults)
-    ]
+    return [pytest.param(fault, id=fault.name, marks=_marks(fault)) for fault in spread(faults)]
+
+
+def _marks(fault: Fault) -> list[pytest.MarkDecorator]:
+    if is_in_sample(fault):
+        return []
+    return [pytest.mark.slow, *([pytest.mark.thorough] if is_thorough(fault) else [])]
 
 
 def spread(faults: Iterable[Fault]) -> list[Fault]:
