@@ -11,6 +11,7 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,8 @@ async def house(tmp_path_factory, databases, temporal_env, codec_ring):
         await installation.start(installation.an_update(silent(Mode.CERTIFICATE_FORM)))
         await installation.visit()
         await installation.hand_in(DocumentKind.CERTIFICATE_FORM)
+        on_record = partial(found, installation.sessions, Certificate)
+        await until(on_record, what="the certificate, which the view has before the record")
         yield House(installation, Hand(settings.temporal_address), log)
     process.terminate()
     await process.wait()
