@@ -107,7 +107,7 @@ def hurry() -> None:
     limits.STICKY = timedelta(seconds=1)
     for made_before in (at_the_ca.BUDGET, mail_rounds.ROUND):
         made_before["start_to_close_timeout"] = limits.WORK
-    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.15  # type: ignore[misc]
+    agent.connection.HEARTBEAT_EVERY_SECONDS = 0.05  # type: ignore[misc]
     agent.connection.LONGEST_BACKOFF_SECONDS = 0.4  # type: ignore[misc]
     worker.MAINTAIN_EVERY_SECONDS = 2
     api.checkpoints.LOOK_EVERY_SECONDS = 1
