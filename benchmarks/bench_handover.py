@@ -39,7 +39,6 @@ from cli.demo_steps import UpdateRun
 from tests.api.workstation import SoftCard, Workstation
 
 OTHERS = 999
-KEEPS_UP_SECONDS = 0.5  # for what is to take a tenth
 REACH_MS = {"1 agent": 100, "1,000 agents": 250}
 LANE = "smart-card-logon"
 RULES = f"""\
@@ -258,7 +257,7 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
         step = REPORT_EVERY_SECONDS / len(more)
         presence = [present(other, n * step, reports) for n, other in enumerate(more)]
         async with at_work(*presence, *(idle(other, unserved) for other in more)):
-            await at_rest(1 if quick else 20)
+            await asyncio.sleep(1 if quick else 20)  # until all of them wait at the door
             reports.clear()
             before = time.perf_counter()
             rows += rows_of("1,000 agents", *await bench.pairs())
@@ -271,18 +270,6 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
         Row("a report over HTTPS, p50", quantile(alone, 0.5) * 1000, "ms", "with 1,000 agents",
             quantile(reports, 0.5) * 1000, higher_is_better=False),
     ]  # fmt: skip
-
-
-async def at_rest(seconds: float) -> None:
-    """Return when this process, which plays all of them, has kept up for as long at a stretch.
-
-    Until they wait at the door it has no time for the yardstick, whose worker is in it too.
-    """
-    since = time.perf_counter()
-    while (before := time.perf_counter()) < since + seconds:
-        await asyncio.sleep(0.1)
-        if time.perf_counter() - before > KEEPS_UP_SECONDS:
-            since = time.perf_counter()
 
 
 async def timed_report(desk: Desk) -> float:
