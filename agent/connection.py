@@ -27,7 +27,7 @@ from cardflow.jobs import (
 from cardflow.wire import from_json, to_json
 
 WAIT_SECONDS = 25
-REPORT_EVERY_SECONDS = 10
+REPORT_EVERY_SECONDS = 20
 HEARTBEAT_EVERY_SECONDS = 5
 UNCONFIRMED_EVERY_SECONDS = 2
 LONGEST_BACKOFF_SECONDS = 30
@@ -106,14 +106,13 @@ class Connection:
     # Jobs
 
     async def _take_jobs(self, stop: asyncio.Event) -> None:
-        path = f"/agent/v1/jobs?wait={WAIT_SECONDS}"
         while not stop.is_set():
             if self._door.key_is_due:
                 await self._keys.try_to_renew()
             answer = await _unless(
                 stop,
                 self._until_heard(
-                    "GET", path, lambda: None, patience=WAIT_SECONDS + PATIENCE_SECONDS
+                    "GET", poll_path(), lambda: None, patience=WAIT_SECONDS + PATIENCE_SECONDS
                 ),
             )
             if answer is not None and answer.body:
@@ -250,7 +249,7 @@ class Connection:
                 trouble = str(unavailable)
             failures += 1
             log.warning("%s; trying again", trouble)
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(pause(failures))
 
     async def _has_another_key(self, answer: Answer) -> bool:
         """Tell whether it is worth asking again at once, under the key that counts now."""
@@ -265,7 +264,12 @@ def _refused(job: SignJob, why: str) -> JobResult:
     return JobResult(Outcome.DOCUMENT_REFUSED, why, token_serial=job.card.token_serial)
 
 
-def _pause(failures: int) -> float:
+def poll_path() -> str:
+    """Return where to wait for a job, and how long: never in step with other workstations."""
+    return f"/agent/v1/jobs?wait={round(WAIT_SECONDS * _chance.uniform(0.8, 1))}"
+
+
+def pause(failures: int) -> float:
     """Return how long to wait: longer each time, and never in step with other workstations."""
     longest = min(LONGEST_BACKOFF_SECONDS, 2.0 ** min(failures, 10) / 2)
     return longest * _chance.uniform(0.5, 1.0)

@@ -19,6 +19,7 @@ from cardflow.failpoints import effect
 
 JSON = "application/json"
 PATIENCE_SECONDS = 15.0
+KEPT_SECONDS = 60  # that an idle connection is kept: a new one costs more than a report
 CLOCKS_AGREE_WITHIN = timedelta(seconds=5)
 
 
@@ -52,6 +53,7 @@ class Door:
         self._client = httpx2.AsyncClient(
             verify=_trusting(root_file),
             trust_env=False,
+            limits=httpx2.Limits(keepalive_expiry=KEPT_SECONDS),
             headers={"User-Agent": f"cardflow-agent/{VERSION}"},
         )
 

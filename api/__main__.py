@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -25,6 +26,8 @@ from cardflow.settings import Settings, load_settings, setting_name
 from cardflow.temporal.ending import run_and_exit
 
 GRACE_SECONDS = 5
+AGENTS_KEPT_SECONDS = 75  # that an idle connection of an agent is kept: it ends it itself before
+ONE_RECORD = 16 * 1024  # RFC 8446 5.1: bytes of a TLS record at most
 # RFC 9325 4.2: of TLS 1.2, authenticated encryption with forward secrecy; TLS 1.3 has nothing else.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 KEPT = (keep_house, keep_checkpoints, keep_measures)
@@ -78,6 +81,7 @@ async def _doors(settings: Settings, state: State) -> list[Door]:
                 ssl_certfile=str(settings.door_certificate_file),
                 ssl_keyfile=str(settings.door_key_file),
                 ssl_ciphers=CIPHERS,
+                timeout_keep_alive=AGENTS_KEPT_SECONDS,
             )
         ),
     ]
@@ -129,6 +133,8 @@ async def main() -> None:
     """Serve with the settings of this installation."""
     settings = load_settings()
     write_json_logs(settings.log_level)
+    # A buffer of each connection, 256 KiB by default: what a thousand agents cost most.
+    SSLProtocol.max_size = ONE_RECORD
     await serve(settings)
 
 

@@ -105,12 +105,9 @@ async def record(state: State, action: Action) -> JournalEntry:
     return (await _journal(state, action, state.keys.signer.sign(action), only_open=False)).entry
 
 
-async def said_before(state: State, caller: Caller, key: str | None) -> Action | None:
+async def said_before(session: AsyncSession, caller: Caller, key: str | None) -> Action | None:
     """Return the action of an earlier try of this request; the world may have moved on since."""
-    if key is None:
-        return None
-    async with transaction(state.reads) as session:
-        entry = await journalled(session, id_for(caller, key))
+    entry = await journalled(session, id_for(caller, key)) if key else None
     return peek(entry.token) if entry else None
 
 

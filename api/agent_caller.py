@@ -1,5 +1,6 @@
 """Which workstation is asking: every request at the agent door is signed, fresh, and used once."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.problems import REF, FieldProblem, Problem
 from api.state import State
-from cardflow.db.register_agents import find_agent, forget_nonces, spend_nonce, touch
+from cardflow.db.register_agents import find_agent, spend_nonce, touch
 from cardflow.db.register_identity import find_person
 from cardflow.db.tables import Agent
 from cardflow.decisions import utc_now
-from cardflow.errors import Refused
+from cardflow.errors import Refused, Unavailable
 from cardflow.httpsig import Verified, verify
 from cardflow.settings import Settings
 from cardflow.sql import transaction
@@ -31,6 +32,8 @@ DISABLED = (
     "the person of this workstation is disabled; an administrator can let them in again,"
     " or end this agent"
 )
+TURN_SECONDS = 5  # that an agent waits among others for the database; its patience is longer
+CROWDED = "too many workstations ask at once; ask again"
 KEY_ID = re.compile(r';keyid="([A-Za-z0-9_:.-]{1,128})"')
 
 T = TypeVar("T")
@@ -54,8 +57,9 @@ async def admitted(
     A device key that has become too old serves for nothing but bringing its successor.
     """
     body = await request.body()
-    now = utc_now()
-    async with transaction(state.sessions) as session:  # no failpoint: its agent's request has one
+    # no failpoint: its agent's request has one
+    async with _turn(state), transaction(state.sessions) as session:
+        now = utc_now()
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
         request.state.agent_id = agent.id  # the row itself is gone when this is refused
@@ -66,9 +70,22 @@ async def admitted(
             raise Problem(403, detail, slug="agent-key-expired")
         if not await spend_nonce(session, agent.id, verified.nonce, now=now):
             raise _stranger("this request was received before")
-        if await touch(session, agent, now=now, version=version_of(request)):
-            await forget_nonces(session, agent.id, now=now)
+        touch(agent, now=now, version=version_of(request))
         yield Call(agent, body, session)
+
+
+@asynccontextmanager
+async def _turn(state: State) -> AsyncIterator[None]:
+    """Let few agents at the database at once: a thousand that come back together starve nobody."""
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await state.agents.acquire()
+    except TimeoutError:
+        raise Unavailable(CROWDED) from None
+    try:
+        yield
+    finally:
+        state.agents.release()
 
 
 async def _signer_of(request: Request, session: AsyncSession) -> Agent:

@@ -22,6 +22,7 @@ from api.state import Everything, State
 from cardflow.db.register_agents import (
     Reported,
     find_agent,
+    forget_nonces,
     holder_name,
     not_confirmed,
     replace_presence,
@@ -119,7 +120,7 @@ def _revoked_in(state: State) -> Revoked:
     return revoked
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     return cast("Desk", request.app.state.agent_desk)
 
 
@@ -158,6 +159,7 @@ async def report_presence(request: Request, response: Response, state: Everythin
                     "tokens", "two report the same serial number", "report each token once"
                 )
             await replace_presence(call.session, call.agent, tokens, now=utc_now())
+            await forget_nonces(call.session, call.agent.id, now=utc_now())
             if is_key_due(state.settings, call.agent, utc_now()):
                 response.headers[DUE] = "due"
 

@@ -134,7 +134,7 @@ def may(permission: Permission, proof: Proof = Proof.ANY) -> Requirement:
     return Requirement(permission, proof)
 
 
-def anybody() -> None:
+async def anybody() -> None:
     """Declare that a route is open to everybody: ``dependencies=[Depends(anybody)]``."""
 
 

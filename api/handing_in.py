@@ -72,7 +72,8 @@ class HandedIn:
 
 async def hand_in(state: State, looked: Looked, lane: Lane, arrival: Arrival) -> HandedIn:
     """Have the document before the update, or raise Problem; what is refused leaves nothing."""
-    earlier = await said_before(state, arrival.caller, arrival.key)
+    async with transaction(state.reads) as session:
+        earlier = await said_before(session, arrival.caller, arrival.key)
     content = arrival.content or _record(looked, lane, arrival, earlier)
     action = _action(looked, lane, arrival, hashlib.sha256(content).hexdigest())
     if earlier:

@@ -39,7 +39,7 @@ Key = Annotated[
 ]
 
 
-def declare_key(key: Key = None) -> str | None:
+async def declare_key(key: Key = None) -> str | None:
     """Return the key; as a dependency it puts the header into the API's description."""
     return key
 

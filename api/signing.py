@@ -51,7 +51,8 @@ class Wish:
 
 async def start_signing(state: State, looked: Looked, wish: Wish) -> Taken:
     """Have the holder's workstation ask for the PIN and sign, or raise Problem 409."""
-    earlier = await said_before(state, wish.caller, wish.key)
+    async with transaction(state.reads) as session:
+        earlier = await said_before(session, wish.caller, wish.key)
     action = _repeated(earlier, looked, wish) if earlier else await _first(state, looked, wish)
     return await take(state, looked.row.card_id, action)
 

@@ -1,6 +1,7 @@
 """What every route may ask for: one object, built when a process starts and closed when it ends.
 
-Routes name what they need by the aliases at the end; nothing here is a global.
+Routes name what they need by the aliases at the end; nothing here is a global. What hands it out is
+coroutines, for FastAPI runs a function in a thread of its own.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ from cardflow.settings import Settings
 from cardflow.sql import Sessions, create_engine, for_reading, sessions_of
 from cardflow.stores import store_of
 
+AGENTS_AT_ONCE = 4  # with the database; its pool has 15 connections
+
 
 @dataclass(frozen=True)
 class State:
@@ -49,6 +52,7 @@ class State:
     guesses: Guesses = field(default_factory=Guesses)
     readings: Readings = field(default_factory=Readings)
     background: Background = field(default_factory=Background)
+    agents: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AGENTS_AT_ONCE))
     pulse: Pulse = field(default_factory=Pulse)
     # Set when the process is told to end: whoever waits here goes elsewhere.
     ending: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,14 +93,18 @@ def state_of(connection: HTTPConnection) -> State:
     return cast("State", connection.app.state.cardflow)
 
 
-Everything = Annotated[State, Depends(state_of)]
+async def _everything(connection: HTTPConnection) -> State:
+    return state_of(connection)
 
 
-def _settings(state: Everything) -> Settings:
+Everything = Annotated[State, Depends(_everything)]
+
+
+async def _settings(state: Everything) -> Settings:
     return state.settings
 
 
-def _sessions(state: Everything) -> Sessions:
+async def _sessions(state: Everything) -> Sessions:
     return state.sessions
 
 
@@ -104,19 +112,19 @@ async def _temporal(state: Everything) -> Client:
     return await state.temporal.client()
 
 
-def _store(state: Everything) -> DocumentStore:
+async def _store(state: Everything) -> DocumentStore:
     return state.store
 
 
-def _authority(state: Everything) -> EmbeddedCA:
+async def _authority(state: Everything) -> EmbeddedCA:
     return state.ca.authority()
 
 
-def _signer(state: Everything) -> decisions.Signer:
+async def _signer(state: Everything) -> decisions.Signer:
     return state.keys.signer
 
 
-def _keys(state: Everything) -> Keys:
+async def _keys(state: Everything) -> Keys:
     return state.keys
 
 

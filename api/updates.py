@@ -157,8 +157,7 @@ async def continue_update(
 ) -> ContinueOut:
     """Start the next visit on the workstation that has the card now; it asks for the PIN."""
     row = await _row(state, caller, update_id, Permission.CONTINUE_UPDATE)
-    earlier = await said_before(state, caller, key)
-    visit = earlier.visit if earlier else await _next_visit(state, caller, row)
+    visit = await _visit(state, caller, row, key)
     action = _action(caller, row, Act.CONTINUE, Permission.CONTINUE_UPDATE, key, visit=visit)
     taken = await take(state, row.card_id, action)
     assert taken.action.visit is not None  # noqa: S101 it was journalled with one
@@ -167,8 +166,11 @@ async def continue_update(
     return ContinueOut(reply=_reply(taken), visit=shown)
 
 
-async def _next_visit(state: State, caller: Caller, row: Update) -> Visit:
+async def _visit(state: State, caller: Caller, row: Update, key: str | None) -> Visit | None:
+    """Return the visit that an earlier try of this request asked for, else the next one."""
     async with transaction(state.reads) as session:
+        if earlier := await said_before(session, caller, key):
+            return earlier.visit
         await refuse_revoked(session, view_of(row))
         return await new_visit(session, caller, input_of(row).token_serial, state.settings)
 

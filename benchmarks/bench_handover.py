@@ -9,11 +9,9 @@ raw. Then once more while other workstations wait at the door and report what is
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx2
 from temporalio import workflow
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -24,19 +22,16 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from agent.connection import REPORT_EVERY_SECONDS
+from benchmarks.crowd import crowd_at
 from benchmarks.table import Row, is_quick, quantile, show
-from benchmarks.workplace import Desk, Doors, asked, at_work, doors_open, enrolled, registered
-from cardflow.db.tables import Agent
-from cardflow.decisions import utc_now
+from benchmarks.workplace import Desk, Doors, at_work, doors_open, enrolled, registered
 from cardflow.jobs import Job, WriteJob
 from cardflow.model import LaneStage, Means, Stage, Verdict, new_id
-from cardflow.sql import create_engine, sessions_of, transaction
 from cardflow.temporal.client import connect
 from cardflow.temporal.ending import run_and_exit
-from cli.demo_people import HOLDER, OPERATOR, Cast
+from cli.demo_people import OPERATOR, Cast
 from cli.demo_steps import UpdateRun
-from tests.api.workstation import SoftCard, Workstation
+from tests.api.workstation import SoftCard
 
 OTHERS = 999
 REACH_MS = {"1 agent": 100, "1,000 agents": 250}
@@ -114,52 +109,6 @@ async def one_update(cast: Cast, card_id: str, came: Came, timed: Timed) -> None
     sent = await asyncio.to_thread(approve_and_continue, run, digest)
     timed.note(*sent, await asyncio.wait_for(came.at, 60))
     await asyncio.to_thread(run.until_stage, Stage.COMPLETED)
-
-
-async def others(doors: Doors, number: int) -> list[Workstation]:
-    """Return so many more confirmed workstations, put into the register directly."""
-    found = [Workstation(doors.client, doors.settings.door_url) for _ in range(number)]
-    engine, now = create_engine(doors.settings.database_url), utc_now()
-    owner = doors.cast.person(HOLDER)["id"]
-    async with transaction(sessions_of(engine)) as session:
-        for workstation in found:
-            workstation.agent_id = new_id()
-            session.add(
-                Agent(
-                    id=workstation.agent_id,
-                    person_id=owner,
-                    public_key=workstation.public_key,
-                    state="confirmed",
-                    host="desk",
-                    system="Debian 12",
-                    version="0.1.0",
-                    words="",
-                    enrolled_at=now,
-                    key_since=now,
-                )
-            )
-    await engine.dispose()
-    return found
-
-
-async def idle(workstation: Workstation, unserved: list[str]) -> None:
-    """Wait for jobs that never come, until cancelled; note each poll that is not served."""
-    while True:
-        answer = await asked(workstation)
-        if answer is None or answer.status_code != httpx2.codes.NO_CONTENT:
-            unserved.append(answer.text if answer else "the connection broke")
-            await asyncio.sleep(1)
-
-
-async def present(workstation: Workstation, delay: float, took: list[float]) -> None:
-    """Report an empty reader as often as an agent does; note how long each report took."""
-    await asyncio.sleep(delay)
-    while True:
-        before = time.perf_counter()
-        with suppress(httpx2.TransportError):
-            await workstation.report()
-            took.append(time.perf_counter() - before)
-        await asyncio.sleep(max(0.0, before + REPORT_EVERY_SECONDS - time.perf_counter()))
 
 
 # The yardstick
@@ -251,24 +200,19 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
     async with Worker(temporal, task_queue=queue, workflows=[TwoWords]), at_work(desk.run()):
         bench = Bench(doors.cast, card_id, came, temporal, queue, 2 if quick else 30)
         rows = rows_of("1 agent", *await bench.pairs())
-        more = await others(doors, 5 if quick else OTHERS)
-        unserved: list[str] = []
-        reports: list[float] = []
-        step = REPORT_EVERY_SECONDS / len(more)
-        presence = [present(other, n * step, reports) for n, other in enumerate(more)]
-        async with at_work(*presence, *(idle(other, unserved) for other in more)):
+        async with crowd_at(doors, 5 if quick else OTHERS) as crowd:
             await asyncio.sleep(1 if quick else 20)  # until all of them wait at the door
-            reports.clear()
-            before = time.perf_counter()
+            await crowd.begin()
             rows += rows_of("1,000 agents", *await bench.pairs())
-            seconds = time.perf_counter() - before
+            noted = await crowd.end()
     return [
         *rows,
-        Row("polls of these that were not served", len(unserved), "",
+        Row("polls of these that were not served", len(noted.unserved), "",
             higher_is_better=False, reach=0),
-        Row("reports of these that were answered meanwhile", len(reports) / seconds, "1/s"),
+        Row("reports of these that were answered meanwhile",
+            len(noted.reports) / noted.seconds, "1/s"),
         Row("a report over HTTPS, p50", quantile(alone, 0.5) * 1000, "ms", "with 1,000 agents",
-            quantile(reports, 0.5) * 1000, higher_is_better=False),
+            quantile(noted.reports, 0.5) * 1000, higher_is_better=False),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,12 +89,13 @@ async def asked(workstation: Workstation) -> httpx2.Response | None:
 
 
 async def insisted(ask: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
-    """Return the answer; asked again when the connection broke, as an agent does."""
+    """Return the answer; asked again when there was none, as an agent does."""
     while True:
-        try:
-            return await ask()
-        except httpx2.TransportError:
-            await asyncio.sleep(0.1)
+        with suppress(httpx2.TransportError):
+            answer = await ask()
+            if not answer.is_server_error:
+                return answer
+        await asyncio.sleep(0.1)
 
 
 class Desk:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import DateTime, Dialect, event, inspect, text
@@ -185,8 +186,12 @@ def _told_as_unavailable() -> Iterator[None]:
         raise Unavailable("the database does not answer") from error
 
 
-def insert_once(session: AsyncSession, table: type) -> Any:
+def insert_once(session: AsyncSession, table: Any) -> Any:
     """Return an INSERT into ``table`` that leaves alone what is there already."""
-    on_sqlite = session.get_bind().dialect.name == "sqlite"
-    insert = insert_on_sqlite if on_sqlite else insert_on_postgresql
+    return _insert_once(session.get_bind().dialect.name, table)
+
+
+@cache
+def _insert_once(dialect: str, table: Any) -> Any:
+    insert = insert_on_sqlite if dialect == "sqlite" else insert_on_postgresql
     return insert(table).on_conflict_do_nothing()

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, delete, or_, select, update
+from sqlalchemy import Update, delete, inspect, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -73,8 +73,8 @@ async def not_confirmed(session: AsyncSession, agent_ids: Collection[str]) -> se
 async def spend_nonce(session: AsyncSession, agent_id: str, nonce: str, *, now: datetime) -> bool:
     """Leave the nonce as used; False when it was used before."""
     row = {"agent_id": agent_id, "nonce": nonce, "seen_at": now}
-    statement = insert_once(session, AgentNonce).values(row)
-    done = await session.execute(statement.returning(col(AgentNonce.nonce)))
+    statement = insert_once(session, inspect(AgentNonce).local_table)
+    done = await session.execute(statement.returning(col(AgentNonce.nonce)), row)
     return done.first() is not None
 
 
@@ -84,14 +84,11 @@ async def forget_nonces(session: AsyncSession, agent_id: str, *, now: datetime) 
     await session.execute(delete(AgentNonce).where(col(AgentNonce.agent_id) == agent_id, old))
 
 
-async def touch(session: AsyncSession, agent: Agent, *, now: datetime, version: str = "") -> bool:
-    """Leave the agent as heard of now, in this version; False when it was, moments ago."""
+def touch(agent: Agent, *, now: datetime, version: str = "") -> None:
+    """Leave the agent as heard of now, in this version, unless it was moments ago."""
     seen = agent.seen_at is not None and now - agent.seen_at < TOUCH_EVERY
-    if seen and version in ("", agent.version):
-        return False
-    told = {"seen_at": now, "version": version or agent.version}
-    await session.execute(update(Agent).where(col(Agent.id) == agent.id).values(**told))
-    return True
+    if not seen or version not in ("", agent.version):
+        agent.seen_at, agent.version = now, version or agent.version
 
 
 # Presence

@@ -5,11 +5,16 @@ from datetime import timedelta
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from agent.connection import REPORT_EVERY_SECONDS
+from agent.door import KEPT_SECONDS
+from api.__main__ import AGENTS_KEPT_SECONDS
 from api.agent_caller import check_version
 from api.app import create_agent_app
 from api.problems import Problem
+from api.state import AGENTS_AT_ONCE
+from cardflow.db.register_agents import FRESH, NONCES_KEPT
 from cardflow.db.tables import AgentNonce, Card, Presence
 from cardflow.decisions import utc_now
 from cardflow.model import CardState, Role, new_id
@@ -322,6 +327,45 @@ async def test_the_agent_of_a_disabled_person_is_refused_until_they_are_let_in(
         assert "the person of this workstation is disabled" in answer.json()["detail"]
     await disable(admin, holder, active=True)
     assert (await workstation.report()).status_code == 204
+
+
+async def test_while_many_agents_ask_at_once_people_are_answered_and_an_agent_may_ask_again(
+    app, holder, enrol, monkeypatch
+):
+    workstation, turns = await enrol(holder), app.state.cardflow.agents
+    monkeypatch.setattr("api.agent_caller.TURN_SECONDS", 0)
+    for _ in range(AGENTS_AT_ONCE):
+        await turns.acquire()
+    try:
+        refused = await workstation.report()
+        person = await holder.get("/api/v1/me")
+    finally:
+        for _ in range(AGENTS_AT_ONCE):
+            turns.release()
+
+    assert (refused.status_code, person.status_code) == (503, 200)
+    assert "too many workstations ask at once" in refused.json()["detail"]
+    assert int(refused.headers["retry-after"]) > 0
+    assert (await workstation.report()).status_code == 204
+
+
+def test_an_agents_requests_come_by_the_connections_that_it_has():
+    """A new one for each report, with its TLS handshake, would cost more than the report."""
+    assert REPORT_EVERY_SECONDS < KEPT_SECONDS < AGENTS_KEPT_SECONDS
+    assert timedelta(seconds=REPORT_EVERY_SECONDS) < FRESH
+
+
+async def test_nonces_are_forgotten_when_their_signatures_have_expired(app, holder, enrol):
+    workstation = await enrol(holder)
+    await workstation.report()
+    async with transaction(app.state.cardflow.sessions) as session:
+        old = utc_now() - NONCES_KEPT - timedelta(seconds=1)
+        mine = AgentNonce.agent_id == workstation.agent_id
+        await session.execute(update(AgentNonce).where(mine).values(seen_at=old))
+
+    await workstation.report()
+
+    assert len(await left_by(app, workstation, AgentNonce.nonce)) == 1
 
 
 async def test_a_serial_alone_makes_no_card_anybodys(app, holder, enrol):
