@@ -26,7 +26,7 @@ from cardflow.jobs import (
 )
 from cardflow.wire import from_json, to_json
 
-WAIT_SECONDS = 25
+WAIT_SECONDS = 50  # shorter than what lies between forgets an idle connection
 REPORT_EVERY_SECONDS = 20
 HEARTBEAT_EVERY_SECONDS = 5
 UNCONFIRMED_EVERY_SECONDS = 2

@@ -57,8 +57,7 @@ async def admitted(
     A device key that has become too old serves for nothing but bringing its successor.
     """
     body = await request.body()
-    # no failpoint: its agent's request has one
-    async with _turn(state), transaction(state.sessions) as session:
+    async with _in_turn(state) as session:
         now = utc_now()
         agent = await _signer_of(request, session)
         verified = _verified(request, state, body, agent)
@@ -75,15 +74,16 @@ async def admitted(
 
 
 @asynccontextmanager
-async def _turn(state: State) -> AsyncIterator[None]:
-    """Let few agents at the database at once: a thousand that come back together starve nobody."""
+async def _in_turn(state: State) -> AsyncIterator[AsyncSession]:
+    """Yield a transaction to few agents at once: a thousand that come together starve nobody."""
     try:
         async with asyncio.timeout(TURN_SECONDS):
             await state.agents.acquire()
     except TimeoutError:
         raise Unavailable(CROWDED) from None
     try:
-        yield
+        async with transaction(state.sessions) as session:  # no failpoint: its agent's request has
+            yield session
     finally:
         state.agents.release()
 

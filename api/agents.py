@@ -37,7 +37,7 @@ from cardflow.jobs import JobResult, TokenReport
 from cardflow.sql import transaction
 from cardflow.wire import from_json
 
-WAIT = 25  # seconds; shorter than what proxies on the way usually allow
+WAIT = 50  # seconds; shorter than what proxies on the way usually allow
 CONNECTED = Gauge("cardflow_agents_connected", "Agents that wait for work at this process.")
 
 
@@ -150,7 +150,7 @@ async def enrol_agent(request: Request, state: Everything) -> EnrolmentAnswer:
     max_body_size=BODY_LIMIT,
 )
 async def report_presence(request: Request, response: Response, state: Everything) -> None:
-    """Tell what is in the readers, on each change and at least every 15 seconds."""
+    """Tell what is in the readers, on each change and at least every 25 seconds."""
     with effect("api.presence"):
         async with admitted(request, state) as call:
             tokens = [_reported(report) for report in said(PresenceIn, call.body).tokens]
