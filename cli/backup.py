@@ -138,7 +138,7 @@ def _copy(
     """
     temporal = files.temporal_file(settings)
     if temporal.exists():
-        databases.copy_sqlite(temporal, directory / temporal.name)
+        databases.copy_sqlite(temporal, directory / temporal.name, check="quick_check")
     files.copy_checkpoints(settings, directory)
     databases.copy_database(settings.database_url, directory)
     damaged = asyncio.run(files.copy_documents(store_of(settings), directory)) if documents else []

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from cardflow.settings import Settings, read_settings
 from cardflow.stores import store_of
 from cli.backup import backup, restore
 from cli.backups import keys
-from cli.backups.databases import copy_database
+from cli.backups.databases import copy_database, copy_sqlite
 from cli.backups.sums import MANIFEST, SUMS, verified
 from cli.local_secrets import Maker, make_own_secrets
 from cli.processes import ROOT
@@ -206,6 +208,39 @@ def with_bucket(state: Path, databases: Databases, bucket: Bucket) -> Settings:
     settings = read_settings(state)
     make_own_secrets(settings, Maker(marked=False))
     return settings
+
+
+@pytest.fixture
+def rounded_otherwise(tmp_path: Path) -> Path:
+    """Return a database whose index holds what another version of SQLite computed."""
+    file = tmp_path / "temporal.db"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE visibility (x, y AS (round(x)))")
+        database.execute("CREATE INDEX by_y ON visibility (y)")
+        database.execute("INSERT INTO visibility (x) VALUES (0.9996)")
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute("UPDATE sqlite_master SET sql = replace(sql, 'round(x)', 'floor(x)')")
+        database.commit()
+    return file
+
+
+def test_times_that_temporals_sqlite_rounded_otherwise_are_no_damage(rounded_otherwise):
+    copied = rounded_otherwise.with_name("copy.db")
+
+    copy_sqlite(rounded_otherwise, copied, check="quick_check")
+
+    assert copied.exists()
+
+
+def test_a_database_that_is_damaged_is_no_backup(rounded_otherwise, tmp_path):
+    with pytest.raises(Refused, match=r"is damaged .* restore an earlier backup"):
+        copy_sqlite(rounded_otherwise, tmp_path / "whole.db")
+    content = bytearray(rounded_otherwise.read_bytes())
+    content[4096:4196] = b"x" * 100
+    rounded_otherwise.write_bytes(content)
+
+    with pytest.raises(Refused, match=r"is damaged .* restore an earlier backup"):
+        copy_sqlite(rounded_otherwise, tmp_path / "quick.db", check="quick_check")
 
 
 @pytest.mark.parametrize("spoil", ["missing", "damaged", "a link"])
