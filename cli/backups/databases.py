@@ -55,9 +55,15 @@ def copy_sqlite(source: Path, target: Path, *, check: str = "integrity_check") -
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as live,
         closing(sqlite3.connect(target)) as copy,
     ):
-        live.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # the copy is one file
-        if (said := copy.execute(f"PRAGMA {check}").fetchone()[0]) != "ok":
+        try:
+            live.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # the copy is one file
+            said = copy.execute(f"PRAGMA {check}").fetchone()[0]  # allowed: composed-sql: our word
+        except sqlite3.OperationalError:  # a disk that is full, say
+            raise
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+        if said != "ok":
             raise Refused(f"{source} is damaged ({said}); restore an earlier backup")
 
 
