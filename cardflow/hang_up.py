@@ -7,15 +7,27 @@ of the few connections that a process has.
 import asyncio
 import os
 import socket
-from typing import Any
+from traceback import clear_frames
+from typing import Any, Self
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 
 ANSWER_SECONDS: float = 60  # that the server may be silent after an order: none of ours takes that
 
 
 class Impatient(AsyncConnection[Any]):
     """Hangs up when an order went unanswered for ``ANSWER_SECONDS``: psycopg.OperationalError."""
+
+    @classmethod
+    async def connect(cls, *where: Any, **how: Any) -> Self:
+        """Return a connection; nothing is left of one that could not be made in time."""
+        try:
+            return await super().connect(*where, **how)
+        except Error as error:
+            # Its frames hold the error, and it them: the half of a connection would be there until
+            # the next collection of garbage, minutes later.
+            clear_frames(error.__traceback__)
+            raise
 
     async def wait(self, *order: Any, **how: Any) -> Any:
         """Return the answer to an order; everything that the driver waits for comes by here."""
