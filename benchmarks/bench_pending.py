@@ -128,6 +128,8 @@ async def measure(doors: Doors, *, quick: bool) -> list[Row]:
     desks = [Desk(await enrolled(doors), card) for card in cards]
     operator = doors.cast.api(OPERATOR)
     register = Register(doors.settings.state_dir / "cardflow.db")
+    for desk in desks:
+        await desk.report()
     async with at_work(*(desk.run() for desk in desks)):
         pattern, _ = await asyncio.to_thread(form_is_here, doors.cast, ids[1])
         found = []
