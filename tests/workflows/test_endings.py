@@ -57,6 +57,7 @@ async def test_the_other_lanes_go_on_and_the_old_certificate_of_the_rejected_sta
 
     assert await world.handle.result() is Stage.COMPLETED
     lanes = {lane.lane: lane for lane in world.update.plan.lanes}
+    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
     assert world.ca.revoked == {"old-mail": "superseded"}
     assert lanes["mail"].retires[0].cka_id in world.agent.removed
     assert lanes["logon"].cka_id in world.agent.removed  # its new key, not the old pair
