@@ -112,6 +112,10 @@ class World:
                 afterwork = f"afterwork/{started.update_id}"
                 await self.client.get_workflow_handle(afterwork).result()
 
+    async def afterwork(self) -> None:
+        """Return when what an ended update leaves to be done is done."""
+        await self.client.get_workflow_handle(f"afterwork/{self.update.update_id}").result()
+
     async def act(self, action: Action) -> Reply:
         """Send a signed action."""
         return await self.handle.execute_update(

@@ -51,7 +51,7 @@ ONE_OF_EACH = a_policy(*(an_entry_for(mode, mode) for mode in Mode))
 async def end_of(world: World, stage: Stage) -> dict[str, Lane]:
     """Return the lanes after the update ended so, when the CA has heard of it."""
     assert await world.handle.result() is stage
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.records.view is not None
     return {x.plan.lane: x for x in world.records.view.state.lanes}
 

@@ -57,7 +57,7 @@ async def test_the_other_lanes_go_on_and_the_old_certificate_of_the_rejected_sta
 
     assert await world.handle.result() is Stage.COMPLETED
     lanes = {lane.lane: lane for lane in world.update.plan.lanes}
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {"old-mail": "superseded"}
     assert lanes["mail"].retires[0].cka_id in world.agent.removed
     assert lanes["logon"].cka_id in world.agent.removed  # its new key, not the old pair
@@ -79,7 +79,7 @@ async def test_all_or_nothing_undoes_the_other_lanes(world: World) -> None:
     assert await world.handle.result() is Stage.REJECTED
     mail = next(x for x in world.records.view.state.lanes if x.plan.lane == "mail")
     assert mail.stage is LaneStage.CANCELLED
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {mail.serial_number: "cessationOfOperation"}
 
 
@@ -90,7 +90,7 @@ async def test_cancelling_revokes_what_was_issued_and_owes_the_new_key(world: Wo
     await world.act(cancelling(world))
 
     assert await world.handle.result() is Stage.CANCELLED
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     serial = view.state.lanes[0].serial_number
     assert world.ca.revoked == {serial: "cessationOfOperation"}
     assert len(world.records.of(EventKind.DEBTS_RECORDED)[0].refs) == 1
@@ -105,7 +105,7 @@ async def test_a_cancelled_request_is_withdrawn_at_the_ca(world: World) -> None:
     await world.act(cancelling(world, OPERATOR, Role.OPERATOR))
 
     assert await world.handle.result() is Stage.CANCELLED
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.withdrawn == [f"{world.update.update_id}:1:logon"]
 
 
@@ -170,7 +170,7 @@ async def test_clearing_removes_what_is_ours_and_revokes_it(world: World) -> Non
     await world.begin(to_clear(world.update))
     await world.act(continuing(world.update))
     assert await world.handle.result() is Stage.COMPLETED
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert [job.kind for job in world.agent.jobs] == ["clear"]
     assert world.ca.revoked == {"old-logon": "cessationOfOperation"}
     assert len(world.records.of(EventKind.CARD_CLEARED)) == 1

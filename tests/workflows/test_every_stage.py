@@ -34,10 +34,6 @@ async def ended(world: World) -> Lane:
     return world.records.view.state.lanes[0]
 
 
-async def afterwork(world: World) -> None:
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
-
-
 def owed(world: World) -> list[str]:
     return [ref.cka_id for e in world.records.of(EventKind.DEBTS_RECORDED) for ref in e.refs]
 
@@ -58,12 +54,12 @@ async def test_cancelling(world: World, mode: Mode, stage: LaneStage) -> None:
     assert (lane.stage, lane.reason) == (LaneStage.CANCELLED, "changed my mind")
     assert owed(world) == ([] if stage is LaneStage.PREPARING else [own])
     if stage in WITH_CERTIFICATE:
-        await afterwork(world)
+        await world.afterwork()
         assert world.ca.revoked == {lane.serial_number: "cessationOfOperation"}
     elif stage is LaneStage.PREPARING:
         assert (world.ca.revoked, world.ca.withdrawn) == ({}, [])
     else:
-        await afterwork(world)
+        await world.afterwork()
         assert world.ca.withdrawn == [f"{world.update.update_id}:1:logon"]
     assert world.records.mails[-1] is MailKind.CANCELLED
     assert JobKind.WRITE not in [job.kind for job in world.agent.jobs]
@@ -77,7 +73,7 @@ async def test_reporting_the_card_lost(world: World, mode: Mode, stage: LaneStag
     await world.act(reporting_lost(world.update))
 
     lane = await ended(world)
-    await afterwork(world)
+    await world.afterwork()
     told = [event for event in world.records.of(EventKind.REPORTED_LOST) if event.token]
     assert [(e.actor, e.facts) for e in told] == [(HOLDER, {"reason": "left on the train"})]
     is_issued = stage in WITH_CERTIFICATE
@@ -99,7 +95,7 @@ async def test_a_report_ends_a_visit_that_is_running(world: World, job: JobKind)
     await world.act(reporting_lost(world.update, OPERATOR, Role.OPERATOR))
 
     lane = await ended(world)
-    await afterwork(world)
+    await world.afterwork()
     assert world.records.of(EventKind.WRITTEN) == []
     assert owed(world) == [world.update.plan.lanes[0].cka_id]
     issued = [lane.serial_number] if job is JobKind.WRITE else []
@@ -113,7 +109,7 @@ async def test_what_comes_of_a_request_of_a_lost_card_is_revoked_for_the_same_re
     await world.act(reporting_lost(world.update))
 
     await ended(world)
-    await afterwork(world)
+    await world.afterwork()
     assert world.ca.withdrawn_because == {f"{world.update.update_id}:1:logon": "keyCompromise"}
 
 
@@ -125,7 +121,7 @@ async def test_a_card_that_is_being_cleared_can_be_reported_lost(world: World) -
     await world.act(reporting_lost(world.update))
 
     assert await world.handle.result() is Stage.CANCELLED
-    await afterwork(world)
+    await world.afterwork()
     assert world.agent.jobs == []
     assert world.ca.revoked == {OLD: "keyCompromise"}
 
@@ -141,7 +137,7 @@ async def test_a_lost_card_ends_every_lane_wherever_it_stands(world: World) -> N
     await world.act(reporting_lost(world.update))
 
     await ended(world)
-    await afterwork(world)
+    await world.afterwork()
     assert world.records.view is not None
     lanes = {x.plan.lane: x for x in world.records.view.state.lanes}
     stages = {name: lane.stage for name, lane in lanes.items()}

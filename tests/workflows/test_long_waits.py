@@ -61,7 +61,7 @@ async def test_an_update_outlives_its_old_certificates_its_policy_a_ca_key_and_a
     assert [job.kind for job in newer.jobs] == [JobKind.WRITE, JobKind.CLEAN_UP]
     assert world.records.view is not None
     assert world.records.view.policy_version == world.update.policy.version
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {"old-logon": "superseded", "old-mail": "superseded"}
     assert len(world.ca.submissions) == 2  # a key that rolled makes nobody ask twice
     numbers = [event.number for event in world.records.events]
@@ -98,7 +98,7 @@ async def test_whose_holder_left_lapses_and_nothing_of_it_stays_good(patient_wor
     view = await world.until_lane("logon", LaneStage.AWAITING_CERTIFICATE_FORM)
 
     assert await world.handle.result() is Stage.LAPSED
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {view.state.lanes[0].serial_number: "cessationOfOperation"}
     assert len(world.records.of(EventKind.REMINDER)) == 2
     assert len(world.records.of(EventKind.DEBTS_RECORDED)[0].refs) == 1

@@ -34,7 +34,7 @@ async def test_without_forms_one_visit_does_it_all(world: World) -> None:
     assert [job.kind for job in world.agent.jobs] == ["prepare", "write", "clean_up"]
     assert [job.opens_visit for job in world.agent.jobs] == [True, False, False]
     assert world.records.mails == [MailKind.OPERATION_STARTED, MailKind.COMPLETED]
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {"old-logon": "superseded"}
 
 

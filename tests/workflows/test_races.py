@@ -89,7 +89,7 @@ async def test_what_is_cancelled_while_a_run_ends_is_closed_by_the_next(
     assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.CANCELLED
     assert len(world.records.of(EventKind.DEBTS_RECORDED)) == 1
     assert len(world.records.of(EventKind.CANCELLED)) == 1
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.revoked == {view.state.lanes[0].serial_number: "cessationOfOperation"}
 
 
@@ -151,7 +151,7 @@ async def test_a_certificate_that_comes_after_the_cancellation_wakes_no_lane(
     assert await asyncio.wait_for(world.handle.result(), PATIENCE) is Stage.CANCELLED
     (lane,) = world.records.view.state.lanes
     assert (lane.stage, lane.serial_number) == (LaneStage.CANCELLED, "")
-    await world.client.get_workflow_handle(f"afterwork/{world.update.update_id}").result()
+    await world.afterwork()
     assert world.ca.withdrawn == [f"{world.update.update_id}:1:logon"]
 
 
